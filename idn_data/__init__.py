@@ -1,0 +1,1 @@
+from idn_data.resize import imresize

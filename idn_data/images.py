@@ -1,0 +1,181 @@
+"""Decoding images as MATLAB's imread would, safely; modcrop; the 40 variants of the training recipe."""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from idn_data.color import im2double, im2uint8, rgb2y
+from idn_data.resize import imresize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "WEBP")
+SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+MAX_PIXELS = 89_478_485  # Pillow's own threshold for a decompression bomb
+
+ROTATIONS = (0, 1, 2, 3)  # quarter turns, counter-clockwise
+FLIPS = (False, True)  # up-down
+DOWNSCALES = tuple(1.0 - 0.1 * k for k in range(5))  # the doubles of MATLAB's 1.0:-0.1:0.6
+VARIANTS = len(ROTATIONS) * len(FLIPS) * len(DOWNSCALES)
+
+_opening = threading.Lock()  # warnings.catch_warnings changes the whole process
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used; the message names it and says why."""
+
+
+def read_image(path: Path | str) -> NDArray[np.uint8]:
+    """Decode an image to 8 bits.
+
+    Parameters
+    ----------
+    path : path
+        BMP, PNG, JPEG, TIFF or WebP. The content decides, not the suffix.
+
+    Returns
+    -------
+    (H, W) or (H, W, 3) uint8
+        Grey stays grey. A palette is applied: all grey gives grey, else RGB. Alpha is dropped. 1-bit images become
+        0 and 255. 16-bit grey is rounded to ``v/257`` (im2uint8); 16-bit colour keeps the high byte. Of several frames,
+        the first. EXIF orientation is not applied and colour profiles are ignored, as in MATLAB's imread.
+
+    Raises
+    ------
+    ImageError
+        Missing, empty, truncated, not an image, CMYK or floating point, or more than `MAX_PIXELS` pixels.
+    """
+    path = Path(path)
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(path, formats=FORMATS)
+        with picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ImageError(f"{picture.width}x{picture.height} pixels; at most {MAX_PIXELS}")
+            return _to_array(picture)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ImageError(f"{path}: more than {MAX_PIXELS} pixels; resize or crop it first") from None
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except MemoryError:
+        raise ImageError(f"{path}: not enough memory to decode it") from None
+    except Exception as error:  # decoders of broken files raise nearly anything
+        if path.is_file() and path.stat().st_size == 0:
+            reason = "the file is empty"
+        elif isinstance(error, Image.UnidentifiedImageError):
+            reason = f"not an image in one of the formats {', '.join(FORMATS)}"
+        else:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path}: {reason}") from None
+
+
+def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
+    picture.load()
+    mode = picture.mode
+    if mode in ("L", "RGB"):
+        return np.array(picture)
+    if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        values = np.array(picture).astype(np.float64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("integers beyond 16 bits; save it with 8 or 16 bits")
+        return im2uint8(values / 65535.0)
+    if mode in ("P", "PA"):
+        rgb = np.array(picture.convert("RGB"))
+        grey = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all()
+        return np.ascontiguousarray(rgb[..., 0]) if grey else rgb
+    if mode in ("1", "LA", "La"):
+        return np.array(picture.convert("L"))
+    if mode in ("RGBA", "RGBa", "RGBX"):
+        return np.ascontiguousarray(np.array(picture)[..., :3])
+    raise ImageError(f"{mode} images are not supported; save it as 8-bit grey or RGB")
+
+
+def read_y(path: Path | str) -> NDArray[np.uint8]:
+    """The Y channel of an image file, (H, W) uint8; a grey image as it is."""
+    return rgb2y(read_image(path))
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """The image files of a folder by their suffix, sorted by name; hidden files and sub-folders are passed over.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    if not found:
+        raise FileNotFoundError(f"no images in {folder}; looked for {', '.join(SUFFIXES)}")
+    return sorted(found, key=lambda p: p.name)
+
+
+def modcrop(image: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+    """Cut the bottom and the right so that both sides are multiples of `scale`; a view."""
+    height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
+    if height == 0 or width == 0:
+        raise ValueError(f"a {image.shape[0]}x{image.shape[1]} image is too small for scale {scale}")
+    return image[:height, :width]
+
+
+def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The 40 images that the scripts' ``data_aug.m`` saves, in the order of their numbers.
+
+    For each rotation, for each flip, for each downscale: resized in float64, turned, flipped, rounded to 8 bits.
+
+    Parameters
+    ----------
+    y : (H, W) uint8
+
+    Yields
+    ------
+    (h, w) uint8, C-contiguous
+    """
+    double = im2double(y)
+    # rounding pixel by pixel commutes with turning and flipping, so five roundings serve all forty
+    small = [y if s == 1.0 else im2uint8(imresize(double, s)) for s in DOWNSCALES]
+    for turns in ROTATIONS:
+        for flip in FLIPS:
+            for image in small:
+                turned = np.rot90(image, turns)
+                yield np.ascontiguousarray(turned[::-1] if flip else turned)
+
+
+def variant_shapes(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows and columns of the 40 variants of an image, without its pixels."""
+    shapes = []
+    for turns in ROTATIONS:
+        for _ in FLIPS:
+            for s in DOWNSCALES:
+                h, w = math.ceil(s * height), math.ceil(s * width)
+                shapes.append((w, h) if turns % 2 else (h, w))
+    return shapes
+
+
+def make_pair(image: NDArray[np.uint8], scale: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """GT and LR of an image: modcrop, and MATLAB's ``imresize(im2double(GT), 1/scale)``.
+
+    Returns
+    -------
+    gt : (s·h, s·w) uint8, C-contiguous
+    lr : (h, w) float64
+        Not clipped: the bicubic kernel overshoots [0, 1] a little.
+    """
+    gt = np.ascontiguousarray(modcrop(image, scale))
+    return gt, imresize(im2double(gt), 1 / scale)

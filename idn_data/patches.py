@@ -1,0 +1,147 @@
+"""The plan, which patch stands where, made from image sizes alone; then the cutting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idn_data.images import VARIANTS, make_pair, make_variants, variant_shapes
+from idn_data.recipe import BATCH, Recipe
+from idn_data.resize import load_kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def count_grid(height: int, width: int, recipe: Recipe) -> tuple[int, int]:
+    """Rows and columns of the patch grid on one image of that size, in pixels of the GT."""
+    step = recipe.gt_side
+    crop_h, crop_w = height // recipe.scale * recipe.scale, width // recipe.scale * recipe.scale
+    return crop_h // step, crop_w // step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which patch of which variant of which image goes to which row of the file.
+
+    Patches are numbered image by image, variant by variant, along the rows of the grid; one random permutation, cut
+    down to a multiple of 64, orders them in the file. Nothing of it depends on pixels or on the number of workers.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    sizes : sequence of (int, int)
+        Height and width of each source image.
+    seed : int
+    shard : int
+        Number of the shard, from 0; each has a permutation of its own.
+    """
+
+    recipe: Recipe
+    sizes: tuple[tuple[int, int], ...]
+    seed: int
+    shard: int = 0
+    starts: NDArray[np.int64] = field(init=False, repr=False, compare=False)  # (images·40 + 1,)
+    places: NDArray[np.intp] = field(init=False, repr=False, compare=False)  # (found,), -1 for those left out
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more; got {self.seed}")
+        counts = [int(np.prod(count_grid(h, w, self.recipe))) for size in self.sizes for h, w in variant_shapes(*size)]
+        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        found = int(starts[-1])
+        order = np.random.default_rng([self.seed, self.shard]).permutation(found)
+        places = np.empty(found, np.intp)
+        places[order] = np.arange(found)
+        places[places >= found // BATCH * BATCH] = -1
+        object.__setattr__(self, "starts", starts)
+        object.__setattr__(self, "places", places)
+
+    @property
+    def found(self) -> int:
+        """Patches on the grids of all variants."""
+        return len(self.places)
+
+    @property
+    def count(self) -> int:
+        """Patches in the file: the multiple of 64 below `found`."""
+        return self.found // BATCH * BATCH
+
+    def variant_places(self, image: int, variant: int) -> NDArray[np.intp]:
+        """Rows of the file for the patches of one variant, in grid order; -1 for a patch left out."""
+        k = image * VARIANTS + variant
+        return self.places[self.starts[k] : self.starts[k + 1]]
+
+    def locate(self, row: int) -> tuple[int, int, int, int]:
+        """Image, variant, and GT pixel (y, x) in the variant, of the patch in a row of the file."""
+        if not 0 <= row < self.count:
+            raise IndexError(f"row {row} is outside 0…{self.count - 1}")
+        number = int(np.flatnonzero(self.places == row)[0])
+        k = int(np.searchsorted(self.starts, number, side="right")) - 1
+        image, variant = divmod(k, VARIANTS)
+        _, columns = count_grid(*variant_shapes(*self.sizes[image])[variant], self.recipe)
+        y, x = divmod(number - int(self.starts[k]), columns)
+        return image, variant, y * self.recipe.gt_side, x * self.recipe.gt_side
+
+
+def deal_shards(images: int, shards: int, seed: int) -> list[list[int]]:
+    """Deal image numbers at random into `shards` groups of nearly equal size, each in ascending order."""
+    if not 1 <= shards <= max(images, 1):
+        raise ValueError(f"shards must lie in 1…{images}, the number of images; got {shards}")
+    if shards == 1:
+        return [list(range(images))]
+    order = np.random.default_rng([seed, 0, shards]).permutation(images)
+    return [sorted(int(i) for i in order[k::shards]) for k in range(shards)]
+
+
+def allocate_patches(recipe: Recipe, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Room for `count` patches: GT as 8-bit values (count, s·p, s·p), LR (count, p, p) float32."""
+    gt = np.empty((count, recipe.gt_side, recipe.gt_side), np.uint8)
+    return gt, np.empty((count, recipe.lr_side, recipe.lr_side), np.float32)
+
+
+def cut_image(
+    y: NDArray[np.uint8],
+    plan: Plan,
+    image: int,
+    first: int,
+    gt: NDArray[np.uint8],
+    lr: NDArray[np.float32],
+    variants: Sequence[int] | None = None,
+) -> None:
+    """Cut all patches of one image whose row lies in the window ``first … first + len(gt) - 1`` into that window.
+
+    Parameters
+    ----------
+    y : (H, W) uint8
+        Y of the source image.
+    plan, image
+        The plan and the number of the image in it.
+    first : int
+        Row of the file that ``gt[0]`` and ``lr[0]`` stand for.
+    gt, lr : arrays of `allocate_patches`
+        Written in place; different images write different rows, so threads need no lock.
+    variants : sequence of int, optional
+        Only these of the 40.
+
+    Raises
+    ------
+    ValueError
+        The image does not have the size that the plan was made for.
+    """
+    if y.shape != plan.sizes[image]:
+        was, now = plan.sizes[image], y.shape
+        raise ValueError(f"image {image} changed while it was in use: {was[0]}x{was[1]} before, {now[0]}x{now[1]} now")
+    kernels, scale = load_kernels(), plan.recipe.scale
+    last = first + len(gt)
+    for number, variant in enumerate(make_variants(y)):
+        places = plan.variant_places(image, number)
+        if (variants is not None and number not in variants) or not ((places >= first) & (places < last)).any():
+            continue
+        variant_gt, variant_lr = make_pair(variant, scale)
+        _, columns = count_grid(*variant.shape, plan.recipe)
+        kernels.cut_patches(variant_gt, variant_lr, places, columns, scale, first, last, gt, lr)

@@ -1,0 +1,108 @@
+"""PSNR and SSIM, and the two protocols in which super-resolution papers report them.
+
+SSIM follows Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
+similarity", IEEE TIP 2004: an 11×11 Gaussian window with σ = 1.5, K1 = 0.01, K2 = 0.03.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from idn_data.color import im2uint8
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Protocol = Literal["float", "uint8"]
+PROTOCOLS: tuple[Protocol, ...] = ("float", "uint8")
+
+_RADIUS = 5
+_WINDOW = np.exp(-(np.arange(-_RADIUS, _RADIUS + 1) ** 2) / (2 * 1.5**2))
+_WINDOW /= _WINDOW.sum()
+
+
+def shave(image: NDArray[np.generic], border: int) -> NDArray[np.generic]:
+    """Cut `border` pixels off each of the four sides; a view."""
+    if border < 0 or 2 * border >= min(image.shape[:2]):
+        raise ValueError(f"cannot shave {border} pixels off each side of a {image.shape[0]}x{image.shape[1]} image")
+    return image[border : image.shape[0] - border, border : image.shape[1] - border]
+
+
+def _check_pair(image: NDArray[np.generic], reference: NDArray[np.generic]) -> None:
+    if image.shape != reference.shape or image.ndim != 2:
+        raise ValueError(f"the two images must be 2-D and of one shape; got {image.shape} and {reference.shape}")
+
+
+def psnr(image: NDArray[np.generic], reference: NDArray[np.generic], peak: float = 1.0) -> float:
+    """Peak signal-to-noise ratio in dB, ``10·log10(peak² / mean squared error)``; inf for equal images.
+
+    Parameters
+    ----------
+    image, reference : (H, W) arrays
+        Same shape and range.
+    peak : float
+        1 for values in [0, 1], 255 for 8-bit values.
+    """
+    _check_pair(image, reference)
+    difference = np.asarray(image, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    error = float(np.mean(difference**2))
+    return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
+
+
+def ssim(
+    image: NDArray[np.generic], reference: NDArray[np.generic], peak: float = 1.0, *, valid: bool = False
+) -> float:
+    """Mean structural similarity; 1 for equal images.
+
+    Parameters
+    ----------
+    image, reference : (H, W) arrays
+        Same shape and range.
+    peak : float
+        Dynamic range L.
+    valid : bool
+        False: the border is replicated and every pixel counts (MATLAB's ``ssim``). True: only windows that lie
+        wholly inside count (the script of the SSIM paper, which IDN's authors use).
+    """
+    _check_pair(image, reference)
+    x, y = np.asarray(image, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if valid and min(x.shape) < 2 * _RADIUS + 1:
+        raise ValueError(f"ssim of valid windows needs at least 11x11 pixels; got {x.shape[0]}x{x.shape[1]}")
+
+    def blur(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return correlate1d(correlate1d(values, _WINDOW, axis=0, mode="nearest"), _WINDOW, axis=1, mode="nearest")
+
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    mean_x, mean_y = blur(x), blur(y)
+    variance_x, variance_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    top = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    bottom = (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    similarity = top / bottom
+    return float(np.mean(shave(similarity, _RADIUS) if valid else similarity))
+
+
+def score(sr: NDArray[np.float64], gt: NDArray[np.float64], scale: int, protocol: Protocol) -> tuple[float, float]:
+    """PSNR (dB) and SSIM of an SR image against its GT in one of the two protocols.
+
+    Parameters
+    ----------
+    sr, gt : (H, W) float64 in [0, 1]
+        Y channel. Clipping a network's output to [0, 1] is the caller's: the published bicubic is not clipped.
+    scale : int
+        Pixels shaved off each side.
+    protocol : {"float", "uint8"}
+        "float": doubles, peak 1, MATLAB's psnr and ssim (IDN-TensorFlow). "uint8": both rounded to 8 bits, peak 255,
+        SSIM of valid windows (IDN's authors).
+    """
+    sr, gt = shave(sr, scale), shave(gt, scale)
+    if protocol == "float":
+        return psnr(sr, gt), ssim(sr, gt)
+    if protocol != "uint8":
+        raise ValueError(f"unknown protocol {protocol!r}; one of {', '.join(PROTOCOLS)}")
+    sr8, gt8 = im2uint8(sr), im2uint8(gt)
+    return psnr(sr8, gt8, 255.0), ssim(sr8, gt8, 255.0, valid=True)

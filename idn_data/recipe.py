@@ -1,0 +1,64 @@
+"""The recipe of the training files: the table of the IDN-TensorFlow README as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Stage = Literal["pretrain", "finetune"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+SCALES = (2, 3, 4)
+BATCH = 64  # the number of patches is cut down to a multiple of it
+
+# LR patch side by (stage, scale), from the README of IDN-TensorFlow
+_LR_PATCH = {
+    ("pretrain", 2): 29, ("pretrain", 3): 15, ("pretrain", 4): 11,
+    ("finetune", 2): 39, ("finetune", 3): 26, ("finetune", 4): 19,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the patches of a training file are: scale, stage, and the side of an LR patch in pixels.
+
+    ``lr_patch=None`` takes the README's value. GT patches are ``scale`` times as large, and the grid has no overlap.
+    """
+
+    scale: int
+    stage: Stage
+    lr_patch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}; got {self.scale}")
+        if self.stage not in STAGES:
+            raise ValueError(f"stage must be one of {', '.join(STAGES)}; got {self.stage!r}")
+        if self.lr_patch is None:
+            object.__setattr__(self, "lr_patch", _LR_PATCH[self.stage, self.scale])
+        if not 1 <= self.lr_side <= 1024:
+            raise ValueError(f"the LR patch side must lie in 1…1024; got {self.lr_patch}")
+
+    @property
+    def lr_side(self) -> int:
+        """Side of an LR patch, pixels."""
+        assert self.lr_patch is not None
+        return self.lr_patch
+
+    @property
+    def gt_side(self) -> int:
+        """Side of a GT patch, pixels."""
+        return self.lr_side * self.scale
+
+    @property
+    def file_name(self) -> str:
+        """The name that IDN-TensorFlow gives the file."""
+        return f"{'idn_train' if self.stage == 'pretrain' else 'idn_fine_tuning'}_x{self.scale}.h5"
+
+
+def name_shard(path_name: str, index: int, count: int) -> str:
+    """Name of shard `index` (from 0) of `count`: ``idn_train_x4.h5`` gives ``idn_train_x4.1-of-8.h5`` for the first."""
+    if count == 1:
+        return path_name
+    stem, dot, suffix = path_name.rpartition(".")
+    stem, suffix = (stem, dot + suffix) if dot else (suffix, "")
+    return f"{stem}.{index + 1:0{len(str(count))}d}-of-{count}{suffix}"
