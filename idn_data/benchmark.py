@@ -1,0 +1,234 @@
+"""Scores of any method, a function from LR to SR, on the test sets, beside the published ones. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idn_data.images import read_image
+from idn_data.quality import PROTOCOLS, Protocol, score
+from idn_data.resize import imresize
+from idn_data.sources import (
+    TEST_SETS,
+    count_workers,
+    digest_sources,
+    find_set,
+    map_in_order,
+    read_folder,
+    read_published,
+    recognise_set,
+)
+from idn_data.testset import TestPair, make_test_pair, list_test_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Progress = Callable[[str, int, int], None]
+
+Upscale = Callable[["NDArray[np.float64]", int], "NDArray[np.float64]"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way from LR to SR.
+
+    Parameters
+    ----------
+    name : str
+        As the tables name it.
+    upscale : callable(lr, scale) -> sr
+        (h, w) float64 in [0, 1] to (s·h, s·w) float64. Called from several threads where `parallel`.
+    clip : bool
+        Clip SR to [0, 1] before scoring: networks are, the published bicubic is not.
+    parallel : bool
+        Whether several images may be upscaled at once.
+    """
+
+    name: str
+    upscale: Upscale
+    clip: bool = True
+    parallel: bool = False
+
+
+def upscale_bicubic(lr: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """MATLAB's bicubic interpolation, the baseline of every paper: (h, w) to (s·h, s·w)."""
+    return imresize(lr, scale)
+
+
+BICUBIC = Method("bicubic", upscale_bicubic, clip=False, parallel=True)
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """PSNR (dB) and SSIM of one image in one protocol."""
+
+    set: str
+    scale: int
+    method: str
+    protocol: Protocol
+    image: str
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean PSNR (dB) and SSIM of a method on a set at a scale, and what they were measured on."""
+
+    set: str
+    scale: int
+    method: str
+    protocol: Protocol
+    images: int
+    psnr: float
+    ssim: float
+    published_psnr: float | None
+    published_ssim: float | None
+    channel: str
+    border: int
+    digest: str
+    registered: bool
+
+    def row(self) -> dict[str, object]:
+        """The score as a row of a JSON list or a CSV table."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A set to be scored: its name, its images or .mat files, and their digest."""
+
+    __test__ = False
+
+    name: str
+    folder: Path
+    digest: str
+    registered: bool
+    mat: bool
+    paths: tuple[Path, ...]
+
+    def list_pairs(self, scale: int) -> list[Callable[[], TestPair]]:
+        """One function for each image that makes, or reads, its GT and LR: few images are in memory at once."""
+        if self.mat:
+            return list_test_pairs(self.folder, scale)
+        return [partial(_read_pair, path, scale) for path in self.paths]
+
+
+def _read_pair(path: Path, scale: int) -> TestPair:
+    return make_test_pair(read_image(path), scale, path.stem)
+
+
+def open_set(name: str, root: Path, workers: int | None = None, progress: Progress | None = None) -> TestSet:
+    """Find a test set by name or folder: its images, or its .mat files where only those are.
+
+    Raises
+    ------
+    FileNotFoundError
+        Neither images nor .mat files.
+    BadImagesError
+        Some images cannot be read.
+    """
+    mat_folder = root / "test_data" / "mat" / name if name in TEST_SETS else Path(name)
+    try:
+        folder = find_set(name, root)
+        sources, _ = read_folder(folder, workers=workers, progress=progress)
+    except FileNotFoundError:
+        mats = sorted(mat_folder.glob("*_gt.mat"), key=lambda p: p.name)
+        if not mats:
+            raise
+        whole = hashlib.sha256()
+        for path in mats:
+            whole.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return TestSet(mat_folder.name, mat_folder, whole.hexdigest(), False, True, tuple(mats))
+    known = recognise_set(sources)
+    return TestSet(
+        known or folder.name, folder, digest_sources(sources), known is not None, False, tuple(s.path for s in sources)
+    )
+
+
+def evaluate(
+    method: Method,
+    test_set: TestSet,
+    scale: int,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Score], list[ImageScore]]:
+    """Score a method on a set at a scale.
+
+    Parameters
+    ----------
+    method : Method
+    test_set : TestSet
+        From `open_set`.
+    scale : int
+    protocols : sequence of {"float", "uint8"}
+        See `idn_data.quality.score`.
+    workers : int, optional
+        Threads.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    scores : list of Score
+        One for each protocol: means over the images.
+    images : list of ImageScore
+    """
+    threads = count_workers(workers)
+
+    def measure(load: Callable[[], TestPair]) -> list[ImageScore]:
+        pair = load()
+        sr = method.upscale(pair.lr, scale)
+        if sr.shape != pair.gt.shape:
+            raise ValueError(f"{method.name}: SR of {pair.name} is {sr.shape}, GT {pair.gt.shape}")
+        if method.clip:
+            sr = np.clip(sr, 0.0, 1.0)
+        return [
+            ImageScore(test_set.name, scale, method.name, p, pair.name, *score(sr, pair.gt, scale, p))
+            for p in protocols
+        ]
+
+    rows: list[ImageScore] = []
+    pairs = test_set.list_pairs(scale)
+    for done, found in enumerate(map_in_order(measure, pairs, threads if method.parallel else 1), 1):
+        rows.extend(found)
+        if progress:
+            progress(f"{test_set.name} x{scale}", done, len(pairs))
+    scores = []
+    for protocol in protocols:
+        mine = [r for r in rows if r.protocol == protocol]
+        published = find_published(test_set.name, scale, method.name, protocol)
+        scores.append(
+            Score(
+                set=test_set.name,
+                scale=scale,
+                method=method.name,
+                protocol=protocol,
+                images=len(mine),
+                psnr=float(np.mean([r.psnr for r in mine])),
+                ssim=float(np.mean([r.ssim for r in mine])),
+                published_psnr=published[0] if published else None,
+                published_ssim=published[1] if published else None,
+                channel="Y",
+                border=scale,
+                digest=test_set.digest,
+                registered=test_set.registered,
+            )
+        )
+    return scores, rows
+
+
+def find_published(name: str, scale: int, method: str, protocol: Protocol) -> tuple[float, float] | None:
+    """The published PSNR and SSIM of a method in the protocol in which they were published; None if there are none."""
+    if protocol == "float" and method == "bicubic":
+        return read_published().get((name, scale, "bicubic"))
+    return None

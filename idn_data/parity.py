@@ -1,0 +1,294 @@
+"""Parity of imresize with references: MATLAB's own values, exact rational values, and whatever a user brings.
+
+References come as JSON (``fixtures/*.json``), as a .mat written by ``fixtures/make_reference.m``, or as a folder of
+pictures in which each input lies beside what MATLAB made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.io import loadmat
+
+from idn_data.color import im2double, im2uint8
+from idn_data.images import ImageError, list_images, modcrop, read_image
+from idn_data.resize import METHODS, imresize
+from idn_data.sources import find_fixtures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+TOLERANCE = 1e-13  # of doubles, relative to the reference's largest magnitude
+MAX_VALUES = 1 << 26  # of a reference; a larger one is taken for a mistake
+
+# MATLAB's other names for the same kernels
+_ALIASES = {"cubic": "bicubic", "triangle": "bilinear", "linear": "bilinear"}
+
+
+class ReferenceFileError(ValueError):
+    """A reference that cannot be used; the message names the file and says why."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What imresize should return for an input.
+
+    input, output : (H, W) or (H, W, C) arrays of one class, uint8 or float64.
+    Exactly one of scale (one number, or rows and columns) and size (rows, columns) is given.
+    """
+
+    name: str
+    source: str
+    input: NDArray[np.generic]
+    output: NDArray[np.generic]
+    scale: float | tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    method: str = "bicubic"
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        for array in (self.input, self.output):
+            if array.dtype not in (np.uint8, np.float64) or array.ndim not in (2, 3) or 0 in array.shape:
+                raise ValueError(
+                    f"{self.name}: matrices must be uint8 or double, and not empty; got {array.dtype} {array.shape}"
+                )
+            if array.size > MAX_VALUES:
+                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}")
+        if self.method not in METHODS:
+            raise ValueError(f"{self.name}: unknown method {self.method!r}; one of {', '.join(METHODS)}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How imresize compares with a reference.
+
+    difference : largest absolute difference, in the reference's units; relative : the same over its largest magnitude;
+    differ, differ_single, values : values that differ as stored, that differ as float32, and all of them.
+    """
+
+    name: str
+    source: str
+    arithmetic: str
+    difference: float
+    relative: float
+    differ: int
+    differ_single: int
+    values: int
+    passed: bool
+    note: str = ""
+
+
+def compare(reference: Reference) -> Verdict:
+    """Run imresize on a reference's input and compare: uint8 must be identical, doubles within `TOLERANCE`.
+
+    An 8-bit output of an 8-bit input may have come about in two ways: imresize of uint8, which rounds twice, or
+    im2uint8(imresize(im2double(...))). The one that fits better is reported.
+    """
+    how = {
+        "scale": reference.scale,
+        "size": reference.size,
+        "method": reference.method,
+        "antialias": reference.antialias,
+    }
+    results: dict[str, NDArray[np.generic]] = {}
+    if reference.input.dtype == np.uint8 and reference.output.dtype == np.uint8:
+        results["uint8"] = imresize(reference.input, **how)  # type: ignore[arg-type]
+        results["im2uint8(double)"] = im2uint8(imresize(im2double(reference.input), **how))  # type: ignore[arg-type]
+    elif reference.output.dtype == np.uint8:
+        results["im2uint8(double)"] = im2uint8(imresize(reference.input, **how))  # type: ignore[arg-type]
+    else:
+        image = reference.input if reference.input.dtype == np.float64 else im2double(reference.input)
+        results["double"] = imresize(image, **how)  # type: ignore[arg-type]
+    verdicts = [_judge(reference, arithmetic, result) for arithmetic, result in results.items()]
+    return min(verdicts, key=lambda v: (not v.passed, v.differ))
+
+
+def _judge(reference: Reference, arithmetic: str, result: NDArray[np.generic]) -> Verdict:
+    wanted = reference.output
+    if result.shape != wanted.shape:
+        note = f"size {_format_shape(result.shape)}, the reference has {_format_shape(wanted.shape)}"
+        return Verdict(
+            reference.name,
+            reference.source,
+            arithmetic,
+            math.inf,
+            math.inf,
+            wanted.size,
+            wanted.size,
+            wanted.size,
+            False,
+            note,
+        )
+    error = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+    difference = float(error.max())
+    relative = difference / max(float(np.abs(wanted.astype(np.float64)).max()), np.finfo(np.float64).tiny)
+    differ = int((result != wanted).sum())
+    # float32 is what patch files hold
+    single = int((result.astype(np.float32) != wanted.astype(np.float32)).sum())
+    passed = differ == 0 if wanted.dtype == np.uint8 else bool(relative <= TOLERANCE)
+    return Verdict(
+        reference.name, reference.source, arithmetic, difference, relative, differ, single, wanted.size, passed
+    )
+
+
+def _format_shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def read_references(path: Path | str) -> Iterator[Reference]:
+    """References of a .json or .mat file, or of a folder: its pictures, and the .json and .mat files in it.
+
+    Raises
+    ------
+    ReferenceFileError
+        Nothing to compare, or something unreadable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".json", ".mat"))
+        found = 0
+        for reference in _read_pictures(path):
+            found += 1
+            yield reference
+        for file in files:
+            found += 1
+            yield from read_references(file)
+        if not found:
+            raise ReferenceFileError(
+                f"{path}: nothing to compare; it needs pictures such as a.png beside a_down_x2.png, or a .mat or .json"
+            )
+    elif path.suffix.lower() == ".json":
+        yield from _read_json(path)
+    elif path.suffix.lower() == ".mat":
+        yield from _read_mat(path)
+    elif not path.exists():
+        raise ReferenceFileError(f"{path}: no such file or folder")
+    else:
+        raise ReferenceFileError(f"{path}: a reference is a folder of pictures, a .mat or a .json")
+
+
+def read_shipped() -> Iterator[Reference]:
+    """The references that come with the package."""
+    for name in ("matlab_matrices.json", "exact.json"):
+        yield from _read_json(find_fixtures() / name)
+
+
+def _make_reference(name: str, source: str, fields: dict[str, object], inputs: dict[str, object]) -> Reference:
+    """A reference from the fields of a JSON case or a MATLAB struct."""
+    raw = fields["input"]
+    given = inputs[raw] if isinstance(raw, str) else raw
+    kind = fields.get("class")
+    arrays = []
+    for value in (given, fields["output"]):
+        array = np.asarray(value)
+        if kind is None and array.dtype == np.uint8:
+            arrays.append(array)
+        else:
+            wide = array.astype(np.float64)
+            if kind == "uint8" and not ((wide >= 0) & (wide <= 255) & (wide % 1 == 0)).all():
+                raise ValueError("values outside 0…255 in a uint8 matrix")
+            arrays.append(wide.astype(np.uint8) if kind == "uint8" else wide)  # safe: checked just above
+    size, scale = fields.get("size"), fields.get("scale")
+    numbers = np.ravel(np.asarray(size if size is not None and np.size(size) else scale, dtype=np.float64))
+    if not 1 <= len(numbers) <= 2 or not np.isfinite(numbers).all() or (numbers <= 0).any():
+        raise ValueError("needs a scale or a size, one or two positive numbers")
+    method = str(fields.get("method", "bicubic"))
+    common = {
+        "name": name,
+        "source": source,
+        "input": arrays[0],
+        "output": arrays[1],
+        "method": _ALIASES.get(method, method),
+        "antialias": bool(np.all(fields.get("antialias", True))),
+    }
+    if size is not None and np.size(size):
+        return Reference(size=(int(numbers[0]), int(numbers[-1])), **common)  # type: ignore[arg-type]
+    return Reference(scale=(float(numbers[0]), float(numbers[-1])), **common)  # type: ignore[arg-type]
+
+
+def _read_json(path: Path) -> Iterator[Reference]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cases, inputs = content["cases"], content.get("inputs", {})
+        for case in cases:
+            yield _make_reference(str(case["name"]), path.name, case, inputs)
+    except OSError as error:
+        raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise ReferenceFileError(f"{path}: not a file of references ({reason}); see fixtures/README.md") from None
+
+
+def _read_mat(path: Path) -> Iterator[Reference]:
+    try:
+        content = loadmat(path)
+    except NotImplementedError:
+        raise ReferenceFileError(f"{path}: a version 7.3 file; save it in MATLAB with -v7") from None
+    except Exception as error:  # scipy raises nearly anything on a broken file
+        raise ReferenceFileError(f"{path}: not a readable .mat file ({type(error).__name__})") from None
+    try:
+        if "cases" in content:
+            structs = [{key: case[key] for key in case.dtype.names or ()} for case in np.ravel(content["cases"])]
+        else:  # one case, its fields as plain variables
+            structs = [{k: v for k, v in content.items() if not k.startswith("__")}]
+        for number, fields in enumerate(structs, 1):
+            if "input" not in fields or "output" not in fields:
+                raise ValueError("it holds neither a struct array 'cases' nor the variables 'input' and 'output'")
+            texts = {k: str(np.ravel(fields[k])[0]) for k in ("name", "method") if k in fields and np.size(fields[k])}
+            name = texts.get("name", f"{path.stem} {number}")
+            yield _make_reference(name, path.name, {**fields, **texts}, {})
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ReferenceFileError(
+            f"{path}: not a file of references ({reason}); see fixtures/make_reference.m"
+        ) from None
+
+
+def _read_pictures(folder: Path) -> Iterator[Reference]:
+    """Pair each picture with the input it was made from.
+
+    The input of ``baboon_down_x2_matlab.png`` is ``baboon.png``; of ``lena_123x234_uint8.png`` it is
+    ``lena_512x512.png``, whose name ends in its own size. The scale comes from the name (x2, and down or a smaller
+    picture for 1/2), else from the sizes.
+    """
+    try:
+        images = {path.stem: (path.name, read_image(path)) for path in list_images(folder)}
+    except FileNotFoundError:
+        return
+    except ImageError as error:
+        raise ReferenceFileError(str(error)) from None
+    bases: dict[str, str] = {}  # what an input's children begin with -> its stem
+    for stem, (_, image) in sorted(images.items(), key=lambda item: item[1][1].size):
+        own_size = f"_{image.shape[0]}x{image.shape[1]}"
+        bases[stem.removesuffix(own_size)] = stem  # the largest picture of a base wins
+    bases.update({stem: stem for stem in images})
+    for stem, (file_name, output) in sorted(images.items()):
+        parents = [b for b, parent in bases.items() if parent != stem and re.match(re.escape(b) + r"[_\-x]", stem)]
+        if parents:
+            yield _pair_pictures(images[bases[max(parents, key=len)]], (file_name, output), folder)
+
+
+def _pair_pictures(
+    parent: tuple[str, NDArray[np.uint8]], child: tuple[str, NDArray[np.uint8]], folder: Path
+) -> Reference:
+    (parent_name, image), (name, output) = parent, child
+    if image.ndim != output.ndim:
+        raise ReferenceFileError(f"{folder}: {parent_name} and {name} must both be grey or both RGB")
+    factor = re.search(r"x(\d+(?:\.\d+)?)(?![\dx])", Path(name).stem.removeprefix(Path(parent_name).stem))
+    if factor and float(factor[1]) > 0:
+        down = output.shape[0] < image.shape[0]
+        scale = 1 / float(factor[1]) if down else float(factor[1])
+        whole = float(factor[1]).is_integer()
+        for source in (image, modcrop(image, int(float(factor[1]))) if down and whole else image):
+            if tuple(math.ceil(scale * n) for n in source.shape[:2]) == output.shape[:2]:
+                return Reference(name, folder.name, source, output, scale=scale)
+    return Reference(name, folder.name, image, output, size=(output.shape[0], output.shape[1]))

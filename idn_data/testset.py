@@ -1,0 +1,190 @@
+"""The .mat test sets of the scripts' ``test_data.m``: write, read."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.io import loadmat, savemat
+
+from idn_data.atomic import check_target, write_whole
+from idn_data.color import im2double, rgb2ycbcr
+from idn_data.images import make_pair, modcrop, read_image
+from idn_data.recipe import SCALES
+from idn_data.sources import count_workers, map_in_order, read_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Progress = Callable[[str, int, int], None]
+
+_HEADER = b"MATLAB 5.0 MAT-file, written by idn".ljust(116)  # scipy's holds the time of day
+
+
+@dataclass(frozen=True)
+class TestPair:
+    """One image of a test set at one scale.
+
+    gt : (s·h, s·w) float64, k/255; lr : (h, w) float64, not clipped; cb, cr : (s·h, s·w) uint8, None for grey.
+    """
+
+    __test__ = False  # pytest takes the name for a test class
+
+    name: str
+    scale: int
+    gt: NDArray[np.float64]
+    lr: NDArray[np.float64]
+    cb: NDArray[np.uint8] | None = None
+    cr: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        h, w = self.lr.shape
+        if self.gt.shape != (h * self.scale, w * self.scale):
+            raise ValueError(f"{self.name}: GT {self.gt.shape} is not {self.scale} times LR {self.lr.shape}")
+
+
+def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> TestPair:
+    """What ``test_data.m`` makes of an image: modcrop, then Y as gt, its bicubic reduction as lr, and Cb, Cr.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, 3) uint8
+    scale : int
+    """
+    if image.ndim == 2:
+        gt, lr = make_pair(image, scale)
+        return TestPair(name, scale, im2double(gt), lr)
+    ycbcr = rgb2ycbcr(modcrop(image, scale))
+    gt, lr = make_pair(np.ascontiguousarray(ycbcr[:, :, 0]), scale)
+    return TestPair(name, scale, im2double(gt), lr, ycbcr[:, :, 1].copy(), ycbcr[:, :, 2].copy())
+
+
+def save_mat(path: Path | str, name: str, value: NDArray[np.generic], force: bool = False) -> None:
+    """Save one 2-D array as MATLAB 5 .mat, compressed, the same bytes each time."""
+    buffer = io.BytesIO()
+    savemat(buffer, {name: value}, do_compression=True)
+    with write_whole(path, force) as temporary:
+        temporary.write_bytes(_HEADER + buffer.getvalue()[len(_HEADER) :])
+
+
+def _list_names(path: Path, scale: int, colour: bool) -> list[str]:
+    # the scripts take the name up to its first dot
+    stem = path.name.split(".")[0]
+    return [f"{stem}_{scale}_{part}.mat" for part in (("gt", "lr", "cb", "cr") if colour else ("gt", "lr"))]
+
+
+def make_test(
+    images: Path | str,
+    out: Path | str,
+    scales: Sequence[int] = SCALES,
+    *,
+    force: bool = False,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[int, list[str]]:
+    """Write the test set of a folder of images: ``<name>_<scale>_gt.mat``, ``_lr.mat`` and, for colour, ``_cb.mat``, ``_cr.mat``.
+
+    The variables are ``gt``, ``lr`` (double) and ``cb``, ``cr`` (uint8), as ``test_data.m`` saves them.
+
+    Parameters
+    ----------
+    images, out : path
+        Folder of images; folder of .mat files, made if missing.
+    scales : sequence of int
+    force : bool
+        Replace existing files.
+    skip_bad : bool
+        Leave out images that cannot be read rather than refuse.
+    workers : int, optional
+        Threads.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    files : int
+        Number of files written.
+    skipped : list of str
+        One line for each image left out.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, BadImagesError
+        Before anything is written.
+    ValueError
+        Two images share a name, an image is smaller than a scale, or a scale is not 2, 3 or 4.
+    """
+    out = Path(out)
+    if not scales or any(s not in SCALES for s in scales):
+        raise ValueError(
+            f"scales must be among {', '.join(map(str, SCALES))}; got {', '.join(map(str, scales)) or 'none'}"
+        )
+    sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
+    seen: dict[str, str] = {}
+    for source in sources:
+        stem = source.name.split(".")[0]
+        if stem in seen:
+            raise ValueError(f"{seen[stem]} and {source.name} would both be saved as {stem}_…mat; rename one")
+        seen[stem] = source.name
+        if min(source.height, source.width) < max(scales):
+            raise ValueError(
+                f"{source.path}: {source.height}x{source.width} pixels are too few for scale {max(scales)}"
+            )
+        for scale in scales:
+            for name in _list_names(source.path, scale, True):
+                check_target(out / name, force)
+
+    def save(path: Path) -> int:
+        image = read_image(path)
+        for scale in scales:
+            pair = make_test_pair(image, scale)
+            for name, part in zip(_list_names(path, scale, image.ndim == 3), ("gt", "lr", "cb", "cr"), strict=False):
+                save_mat(out / name, part, getattr(pair, part), force)
+        return len(scales) * (4 if image.ndim == 3 else 2)
+
+    files = 0
+    for done, count in enumerate(map_in_order(save, [s.path for s in sources], count_workers(workers)), 1):
+        files += count
+        if progress:
+            progress("writing .mat files", done, len(sources))
+    return files, skipped
+
+
+def _load_variable(path: Path, name: str) -> NDArray[np.generic]:
+    try:
+        value = loadmat(path, variable_names=[name])[name]
+    except NotImplementedError:
+        raise ValueError(f"{path}: a version 7.3 file; save it in MATLAB with -v7") from None
+    except KeyError:
+        raise ValueError(f"{path}: holds no variable {name!r}") from None
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except Exception as error:  # scipy raises nearly anything on a broken file
+        raise ValueError(f"{path}: not a readable .mat file ({type(error).__name__})") from None
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or 0 in value.shape or value.dtype.kind not in "fu":
+        raise ValueError(f"{path}: {name!r} is no real matrix")
+    return value
+
+
+def list_test_pairs(folder: Path | str, scale: int) -> list[Callable[[], TestPair]]:
+    """One function for each image of a folder of .mat files, ours or MATLAB's, in the order of names; each reads its pair."""
+    folder = Path(folder)
+    end = f"_{scale}_gt.mat"
+    names = sorted(path.name[: -len(end)] for path in folder.glob(f"*{end}"))
+    if not names:
+        raise FileNotFoundError(f"no *{end} in {folder}; idn make-test writes them")
+    return [partial(read_test_pair, folder, name, scale) for name in names]
+
+
+def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:
+    """Read ``<name>_<scale>_gt.mat`` and its companions; ValueError where one is missing, broken or of the wrong size."""
+    paths = {part: folder / f"{name}_{scale}_{part}.mat" for part in ("gt", "lr", "cb", "cr")}
+    held = {p: _load_variable(path, p) for p, path in paths.items() if p in ("gt", "lr") or path.is_file()}
+    gt, lr = (held[part].astype(np.float64) for part in ("gt", "lr"))
+    return TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]
