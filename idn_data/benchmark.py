@@ -24,7 +24,7 @@ from idn_data.sources import (
     read_published,
     recognise_set,
 )
-from idn_data.testset import TestPair, make_test_pair, list_test_pairs
+from idn_data.testset import TestPair, list_test_pairs, make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

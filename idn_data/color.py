@@ -18,11 +18,14 @@ _OFFSET = np.array([16.0, 128.0, 128.0])
 _TO_RGB = np.linalg.inv(_TO_YCBCR)
 
 
+_BELOW_HALF = 0.49999999999999994  # the double before 1/2: adding 1/2 itself would carry it up to 1
+
+
 def _round_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Round half away from zero and clamp, as MATLAB's uint8() does; safe to narrow after the clamp."""
+    """Round half away from zero and clamp, as MATLAB's uint8() does; the cast only cuts off fractions of 0…255."""
     values = np.clip(values, 0.0, 255.0)
-    whole = np.floor(values)
-    return (whole + (values - whole >= 0.5)).astype(np.uint8)
+    values += _BELOW_HALF
+    return values.astype(np.uint8)
 
 
 def _check_colour(image: NDArray[np.generic], name: str) -> None:
@@ -44,8 +47,12 @@ def rgb2y(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
     _check_colour(image, "rgb2y")
     m = _TO_YCBCR[0]
-    r, g, b = (image[:, :, k].astype(np.float64) for k in range(3))
-    return _round_uint8(16.0 + (m[0] * r + m[1] * g + m[2] * b) / 255.0)
+    y = m[0] * image[:, :, 0]
+    y += m[1] * image[:, :, 1]
+    y += m[2] * image[:, :, 2]
+    y /= 255.0
+    y += 16.0
+    return _round_uint8(y)
 
 
 def ycbcr2rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

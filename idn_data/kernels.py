@@ -32,14 +32,9 @@ _RESIZE = [
 def round_to_uint8(value):
     """Round half away from zero and clamp to 0…255; float64 in, float64 out.
 
-    ``floor(v)`` plus one where the fraction is at least ½. Adding ½ first would round
-    0.49999999999999994 up.
+    The double before ½ is added, not ½: that would carry 0.49999999999999994 up to 1.
     """
-    value = min(max(value, 0.0), 255.0)
-    whole = np.floor(value)
-    if value - whole >= 0.5:
-        whole += 1.0
-    return whole
+    return np.floor(min(max(value, 0.0), 255.0) + 0.49999999999999994)
 
 
 @njit(**OPTIONS)
@@ -192,29 +187,33 @@ def resize_columns_then_rows(source, wv, iv, wh, ih, channels, quantise, out):
 
 
 @njit(
-    types.void(
-        _constant(types.uint8),
-        _constant(types.float64),
-        _constant(types.intp, 1),
-        *(types.intp,) * 4,
-        types.uint8[:, :, ::1],
-        types.float32[:, :, ::1],
-    ),
+    [
+        types.void(
+            _constant(types.uint8),
+            _constant(types.float64),
+            _constant(types.intp, 1),
+            *(types.intp,) * 4,
+            _constant(t, 1),
+            t[:, :, ::1],
+            types.float32[:, :, ::1],
+        )
+        for t in (types.uint8, types.float32)
+    ],
     cache=True,
     **OPTIONS,
 )
-def cut_patches(gt, lr, rows, columns, scale, first, last, gt_out, lr_out):
-    """Cut the grid of one image and put each patch where `rows` says.
+def cut_patches(gt, lr, places, columns, scale, first, last, levels, gt_out, lr_out):
+    """Cut the grid of one image and put each patch where `places` says.
 
-    gt : (s·h, s·w) uint8; lr : (h, w) float64; rows : (n,) intp, the place in the file of each patch of the
-    grid, rows of patches first, or -1 for one left out; `columns` patches stand in a row of the grid. Only places in
-    first…last-1 are written, to row ``place - first`` of gt_out (m, s·p, s·p) uint8 and lr_out (m, p, p) float32.
+    gt : (s·h, s·w) uint8; lr : (h, w) float64; places : (n,) intp, the row in the file of each patch of the
+    grid, row by row, or -1 for one left out; `columns` patches stand in a row of the grid. Only rows first…last-1 are
+    written, to ``place - first`` of gt_out (m, s·p, s·p) as ``levels[k]`` and of lr_out (m, p, p) float32.
     float64 to float32 is the file's own precision (the scripts store single).
     """
     p = lr_out.shape[1]
     g = gt_out.shape[1]
-    for k in range(rows.shape[0]):
-        place = rows[k]
+    for k in range(places.shape[0]):
+        place = places[k]
         if place < first or place >= last:
             continue
         y = (k // columns) * p
@@ -225,5 +224,7 @@ def cut_patches(gt, lr, rows, columns, scale, first, last, gt_out, lr_out):
                 patch[i, j] = lr[y + i, x + j]
         whole = gt_out[place - first]
         for i in range(g):
+            line = gt[y * scale + i, x * scale : x * scale + g]
+            row = whole[i]
             for j in range(g):
-                whole[i, j] = gt[y * scale + i, x * scale + j]
+                row[j] = levels[line[j]]

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.io import loadmat
 
+from idn_data.benchmark import BICUBIC, TestSet, evaluate
 from idn_data.color import im2double, im2uint8
 from idn_data.images import ImageError, list_images, modcrop, read_image
+from idn_data.recipe import SCALES
 from idn_data.resize import METHODS, imresize
 from idn_data.sources import find_fixtures
 
@@ -292,3 +294,42 @@ def _pair_pictures(
             if tuple(math.ceil(scale * n) for n in source.shape[:2]) == output.shape[:2]:
                 return Reference(name, folder.name, source, output, scale=scale)
     return Reference(name, folder.name, image, output, size=(output.shape[0], output.shape[1]))
+
+
+def check_baseline(test_set: TestSet) -> list[Verdict]:
+    """The bicubic scores of a test set against the published ones, at their printed precision."""
+    verdicts = []
+    for scale in SCALES:
+        score = evaluate(BICUBIC, test_set, scale, ["float"])[0][0]
+        if score.published_psnr is None or score.published_ssim is None:
+            continue
+        wrong = (
+            f"{score.psnr:.2f}" != f"{score.published_psnr:.2f}",
+            f"{score.ssim:.4f}" != f"{score.published_ssim:.4f}",
+        )
+        verdicts.append(
+            Verdict(
+                name=f"bicubic on {score.set} x{scale}",
+                source="published_scores.csv",
+                arithmetic="double",
+                difference=abs(score.psnr - score.published_psnr),
+                relative=abs(score.psnr - score.published_psnr) / score.published_psnr,
+                differ=sum(wrong),
+                differ_single=sum(wrong),
+                values=2,
+                passed=not any(wrong),
+                note=f"{score.psnr:.2f} dB / {score.ssim:.4f}, "
+                f"published {score.published_psnr:.2f} / {score.published_ssim:.4f}"
+                + ("" if score.registered else "; these are not the authors' files"),
+            )
+        )
+    return verdicts
+
+
+def format_verdict(verdict: Verdict) -> str:
+    """One line: verdict, name, largest difference, values that differ."""
+    facts = verdict.note or (
+        f"largest difference {verdict.difference:.2g} ({verdict.relative:.1g} relative), "
+        f"{verdict.differ} of {verdict.values} values differ, {verdict.differ_single} as float32"
+    )
+    return f"{'ok  ' if verdict.passed else 'FAIL'}  {verdict.source}: {verdict.name} [{verdict.arithmetic}]  {facts}"

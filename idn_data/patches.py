@@ -12,8 +12,6 @@ from idn_data.recipe import BATCH, Recipe
 from idn_data.resize import load_kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 
@@ -99,9 +97,15 @@ def deal_shards(images: int, shards: int, seed: int) -> list[list[int]]:
 
 
 def allocate_patches(recipe: Recipe, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Room for `count` patches: GT as 8-bit values (count, s·p, s·p), LR (count, p, p) float32."""
+    """Room in memory for `count` patches: GT as 8-bit values (count, s·p, s·p), LR (count, p, p) float32."""
     gt = np.empty((count, recipe.gt_side, recipe.gt_side), np.uint8)
     return gt, np.empty((count, recipe.lr_side, recipe.lr_side), np.float32)
+
+
+def gt_levels(dtype: np.dtype) -> NDArray[np.generic]:
+    """What the 8-bit values k = 0…255 of GT are stored as: themselves in uint8, MATLAB's single(k/255) in float32."""
+    k = np.arange(256, dtype=np.uint8)
+    return k if dtype == np.uint8 else (k / 255.0).astype(np.float32)
 
 
 def cut_image(
@@ -109,10 +113,9 @@ def cut_image(
     plan: Plan,
     image: int,
     first: int,
-    gt: NDArray[np.uint8],
+    gt: NDArray[np.uint8] | NDArray[np.float32],
     lr: NDArray[np.float32],
-    variants: Sequence[int] | None = None,
-) -> None:
+) -> int:
     """Cut all patches of one image whose row lies in the window ``first … first + len(gt) - 1`` into that window.
 
     Parameters
@@ -123,10 +126,15 @@ def cut_image(
         The plan and the number of the image in it.
     first : int
         Row of the file that ``gt[0]`` and ``lr[0]`` stand for.
-    gt, lr : arrays of `allocate_patches`
-        Written in place; different images write different rows, so threads need no lock.
-    variants : sequence of int, optional
-        Only these of the 40.
+    gt : (m, s·p, s·p) uint8 or float32
+        Values k, or k/255. Written in place; different images write different rows, so threads need no lock.
+    lr : (m, p, p) float32
+        Written in place.
+
+    Returns
+    -------
+    int
+        Patches written.
 
     Raises
     ------
@@ -137,11 +145,13 @@ def cut_image(
         was, now = plan.sizes[image], y.shape
         raise ValueError(f"image {image} changed while it was in use: {was[0]}x{was[1]} before, {now[0]}x{now[1]} now")
     kernels, scale = load_kernels(), plan.recipe.scale
-    last = first + len(gt)
+    last, written, levels = first + len(gt), 0, gt_levels(gt.dtype)
     for number, variant in enumerate(make_variants(y)):
         places = plan.variant_places(image, number)
-        if (variants is not None and number not in variants) or not ((places >= first) & (places < last)).any():
-            continue
-        variant_gt, variant_lr = make_pair(variant, scale)
-        _, columns = count_grid(*variant.shape, plan.recipe)
-        kernels.cut_patches(variant_gt, variant_lr, places, columns, scale, first, last, gt, lr)
+        here = int(((places >= first) & (places < last)).sum())
+        if here:
+            variant_gt, variant_lr = make_pair(variant, scale)
+            _, columns = count_grid(*variant.shape, plan.recipe)
+            kernels.cut_patches(variant_gt, variant_lr, places, columns, scale, first, last, levels, gt, lr)
+            written += here
+    return written

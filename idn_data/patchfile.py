@@ -1,12 +1,16 @@
 """The HDF5 file of patches: write, open, read.
 
-``/lr`` (N, 1, p, p) and ``/gt`` (N, 1, s·p, s·p), float32 in [0, 1] (LR overshoots a little), or GT as uint8 k for k/255.
+``/lr`` (N, 1, p, p) and ``/gt`` (N, 1, s·p, s·p), float32 in [0, 1] (LR overshoots a little), or GT as uint8 k for
+k/255.
 Files made by the MATLAB scripts are read as well: they are chunked and hold each patch transposed.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import h5py
 import numpy as np
 
+from idn_data.patches import gt_levels
 from idn_data.recipe import BATCH, SCALES
 
 if TYPE_CHECKING:
@@ -25,11 +30,6 @@ Storage = Literal["float32", "uint8"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 FORMAT = "idn-patches"
 FORMAT_VERSION = 1
-
-
-def gt_to_float(gt: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """8-bit GT values k as float32 k/255: one correctly rounded division, equal to MATLAB's single(k/255) for all 256."""
-    return np.divide(gt, np.float32(255), out=out, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Header:
             "range_gt": gt,
             "range_lr": "[0, 1] as float32; bicubic overshoot is not clipped",
             "channel": "Y of BT.601, studio swing",
-            "recipe": "40 variants (rotation, up-down flip, downscale 1.0…0.6), 8 bits, modcrop, LR = imresize(GT, 1/scale)",
+            "recipe": "40 variants (rotation, flip, downscale 1.0…0.6) of 8 bits, modcrop, LR = imresize(GT, 1/scale)",
             "source_digest": self.source_digest,
             "source_set": self.source_set,
             "skipped": json.dumps(self.skipped[:100]),
@@ -79,7 +79,10 @@ class Header:
 
 
 class PatchWriter:
-    """Writes a patch file in order of its rows, contiguous and uncompressed, so that readers may map it.
+    """A patch file open for writing in any order of rows, from any number of threads: contiguous and mapped.
+
+    The whole file is allocated first, so that a full disk is found before any work. Patches then go straight to their
+    place, without a copy in memory.
 
     Parameters
     ----------
@@ -90,39 +93,52 @@ class PatchWriter:
         Patches, N.
     sources : list of (str, str)
         Name and SHA-256 of each source image, kept as the dataset ``/sources``.
+
+    Attributes
+    ----------
+    lr : (N, p, p) float32
+    gt : (N, s·p, s·p) float32 or uint8
+        Views of the file; no longer valid after `close`.
     """
 
     def __init__(self, path: Path | str, header: Header, count: int, sources: list[tuple[str, str]]) -> None:
-        self._header = header
-        self._file = h5py.File(path, "w")
         p, g = header.lr_patch, header.lr_patch * header.scale
-        gt_type = np.uint8 if header.storage == "uint8" else np.float32
-        self._lr = self._file.create_dataset("lr", (count, 1, p, p), np.float32)
-        self._gt = self._file.create_dataset("gt", (count, 1, g, g), gt_type)
-        self._file.attrs.update(header.attributes())
-        width = max((len(name.encode()) for name, _ in sources), default=1)
-        table = np.array(
-            [(n.encode(), d.encode()) for n, d in sources], dtype=[("name", f"S{width}"), ("sha256", "S64")]
-        )
-        self._file.create_dataset("sources", data=table)
+        gt_type = np.dtype(np.uint8 if header.storage == "uint8" else np.float32)
+        shapes = {"lr": ((count, 1, p, p), np.dtype(np.float32)), "gt": ((count, 1, g, g), gt_type)}
+        with h5py.File(path, "w") as file:
+            file.attrs.update(header.attributes())
+            width = max((len(name.encode()) for name, _ in sources), default=1)
+            kind = [("name", f"S{width}"), ("sha256", "S64")]
+            file.create_dataset("sources", data=np.array([(n.encode(), d.encode()) for n, d in sources], dtype=kind))
+            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that the place in the file is known now
+            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            layout.set_obj_track_times(False)  # the time of day would change the bytes
+            offsets = {}
+            for name, (shape, dtype) in shapes.items():
+                space, stored = h5py.h5s.create_simple(shape), h5py.h5t.py_create(dtype)
+                offsets[name] = h5py.h5d.create(file.id, name.encode(), stored, space, layout).get_offset()
+        with Path(path).open("rb+") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
+            self._map = mmap.mmap(stream.fileno(), size)
+        views = {
+            name: np.frombuffer(self._map, dtype, int(np.prod(shape)), offsets[name]).reshape(count, *shape[2:])
+            for name, (shape, dtype) in shapes.items()
+        }
+        self.lr, self.gt = views["lr"], views["gt"]
 
-    def write(self, first: int, gt: NDArray[np.uint8], lr: NDArray[np.float32]) -> None:
-        """Write rows ``first … first + len(gt) - 1``: gt (n, g, g) uint8 values, lr (n, p, p) float32."""
-        n = len(gt)
-        self._lr.write_direct(lr.reshape(n, 1, *lr.shape[1:]), dest_sel=np.s_[first : first + n])
-        if self._header.storage == "uint8":
-            self._gt.write_direct(gt.reshape(n, 1, *gt.shape[1:]), dest_sel=np.s_[first : first + n])
-            return
-        step = max(1, (32 << 20) // (4 * gt[0].size))  # 32 MiB of float32 at a time stay near the cache
-        block = np.empty((min(step, n), 1, *gt.shape[1:]), np.float32)
-        for k in range(0, n, step):
-            part = gt[k : k + step]
-            gt_to_float(part, out=block[: len(part), 0])
-            self._gt.write_direct(block[: len(part)], dest_sel=np.s_[first + k : first + k + len(part)])
+    def release(self) -> None:
+        """Give the pages written so far to the system's cache; they no longer count as this process' memory."""
+        if hasattr(mmap, "MADV_DONTNEED") and sys.platform == "linux":  # elsewhere it may drop what was written
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
-        """Flush and close."""
-        self._file.close()
+        """Write everything to the disk and close."""
+        del self.lr, self.gt
+        self._map.flush()
+        self._map.close()
 
     def __enter__(self) -> PatchWriter:
         return self
@@ -130,7 +146,10 @@ class PatchWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        else:
+            del self.lr, self.gt
 
 
 class PatchFileError(ValueError):
@@ -213,7 +232,7 @@ class PatchFile:
             raise IndexError(f"rows {first}…{last} are outside 0…{self.count}")
         lr, gt = self.lr[first:last], self.gt[first:last]
         if gt.dtype == np.uint8:
-            gt = gt_to_float(gt)
+            gt = gt_levels(np.dtype(np.float32))[gt]
         if self.transposed:
             lr, gt = lr.swapaxes(2, 3), gt.swapaxes(2, 3)
         # float64 files hold what the scripts would have narrowed to single

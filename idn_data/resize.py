@@ -13,13 +13,13 @@ import tempfile
 from functools import cache, lru_cache
 from numbers import Real
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from numpy.typing import NDArray
 

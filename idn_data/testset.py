@@ -89,9 +89,10 @@ def make_test(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[int, list[str]]:
-    """Write the test set of a folder of images: ``<name>_<scale>_gt.mat``, ``_lr.mat`` and, for colour, ``_cb.mat``, ``_cr.mat``.
+    """Write the test set of a folder of images.
 
-    The variables are ``gt``, ``lr`` (double) and ``cb``, ``cr`` (uint8), as ``test_data.m`` saves them.
+    The files are ``<name>_<scale>_gt.mat``, ``_lr.mat`` and, for colour, ``_cb.mat``, ``_cr.mat``. The variables are
+    ``gt``, ``lr`` (double) and ``cb``, ``cr`` (uint8), as ``test_data.m`` saves them.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def _load_variable(path: Path, name: str) -> NDArray[np.generic]:
 
 
 def list_test_pairs(folder: Path | str, scale: int) -> list[Callable[[], TestPair]]:
-    """One function for each image of a folder of .mat files, ours or MATLAB's, in the order of names; each reads its pair."""
+    """One function for each image of a folder of .mat files, ours or MATLAB's, in the order of names."""
     folder = Path(folder)
     end = f"_{scale}_gt.mat"
     names = sorted(path.name[: -len(end)] for path in folder.glob(f"*{end}"))
@@ -183,7 +184,7 @@ def list_test_pairs(folder: Path | str, scale: int) -> list[Callable[[], TestPai
 
 
 def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:
-    """Read ``<name>_<scale>_gt.mat`` and its companions; ValueError where one is missing, broken or of the wrong size."""
+    """Read ``<name>_<scale>_gt.mat`` and its companions; ValueError where one is missing, broken or unfit."""
     paths = {part: folder / f"{name}_{scale}_{part}.mat" for part in ("gt", "lr", "cb", "cr")}
     held = {p: _load_variable(path, p) for p, path in paths.items() if p in ("gt", "lr") or path.is_file()}
     gt, lr = (held[part].astype(np.float64) for part in ("gt", "lr"))

@@ -1,7 +1,7 @@
 """make-train: source images → plan → patches → one HDF5 file, or several shards.
 
-Patches are cut straight to their place in memory (GT as 8-bit values, a quarter of float32) and written in order. What does
-not fit the memory budget is made in several passes over the images, each for one range of rows: the bytes stay the same.
+Each patch is cut straight to its row of the file, which is mapped: no copy of the set in memory. A file larger than the
+memory given is filled in several passes over the images, each for one range of rows: the bytes stay the same.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
-import numpy as np
 from PIL import Image
 
 from idn_data.atomic import check_target, write_whole
 from idn_data.images import make_variants, read_y
-from idn_data.patches import Plan, allocate_patches, cut_image, deal_shards
-from idn_data.patchfile import Header, PatchFile, PatchWriter, Storage, gt_to_float
+from idn_data.patches import Plan, allocate_patches, cut_image, deal_shards, gt_levels
+from idn_data.patchfile import Header, PatchFile, PatchWriter, Storage
 from idn_data.recipe import BATCH, Recipe, name_shard
 from idn_data.sources import Source, count_workers, digest_sources, map_in_order, read_folder, recognise_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     Progress = Callable[[str, int, int], None]
 
-MEMORY = 1600 << 20  # bytes of patches held at once; every file of the README's table fits
+MEMORY = 4 << 30  # bytes of a file filled at once, in the system's cache; every file of the README's table fits
+RELEASE = 256 << 20  # bytes written before the pages are given back, which keeps the process small
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,13 @@ class TrainSet:
         return Plan(self.recipe, tuple((s.height, s.width) for s in group), self.seed, shard)
 
     @property
-    def patch_bytes(self) -> tuple[int, int]:
-        """Bytes of a patch pair in memory and in the file."""
-        gt, lr = self.recipe.gt_side**2, 4 * self.recipe.lr_side**2
-        return gt + lr, lr + gt * (1 if self.storage == "uint8" else 4)
+    def patch_bytes(self) -> int:
+        """Bytes of a pair of patches in the file."""
+        return 4 * self.recipe.lr_side**2 + self.recipe.gt_side**2 * (1 if self.storage == "uint8" else 4)
 
     def window(self, count: int) -> int:
-        """Patches held at once: all, or the multiple of 64 that fits the memory budget."""
-        return min(count, max(BATCH, self.memory // self.patch_bytes[0] // BATCH * BATCH))
+        """Patches of a pass: all, or the multiple of 64 that fits the memory budget."""
+        return min(count, max(BATCH, self.memory // self.patch_bytes // BATCH * BATCH))
 
     def estimate(self) -> Estimate:
         """Patches, bytes, memory and free disk space."""
@@ -95,8 +95,8 @@ class TrainSet:
             skipped=len(self.skipped),
             patches=sum(counts),
             patches_per_file=counts,
-            bytes=sum(counts) * self.patch_bytes[1] + 64 * 1024 * self.shards,
-            memory=window * self.patch_bytes[0] + (250 << 20),  # Python, numba and the images at hand
+            bytes=sum(counts) * self.patch_bytes + 64 * 1024 * self.shards,
+            memory=min(window * self.patch_bytes, 3 * RELEASE) + (300 << 20),  # whole pages; Python, numba, images
             disk_free=shutil.disk_usage(folder).free,
             passes=max(-(-n // window) for n in counts) if window else 1,
         )
@@ -135,7 +135,7 @@ def plan_train(
     workers : int, optional
         Threads; all cores by default.
     memory : int
-        Bytes of patches held at once.
+        Bytes of a file filled in one pass over the images.
     progress : callable(what, done, total), optional
 
     Raises
@@ -205,35 +205,44 @@ def _make_file(
 ) -> None:
     plan = made.plan(shard, group)
     window = made.window(plan.count)
-    gt, lr = allocate_patches(made.recipe, window)
     header = make_header(made, shard, group, plan)
     what = "cutting patches" if made.shards == 1 else f"shard {shard + 1} of {made.shards}"
-    passes = -(-plan.count // window)
+    images, unreleased = len(group) * -(-plan.count // window), 0
     with (
         write_whole(made.path(shard), force) as temporary,
         PatchWriter(temporary, header, plan.count, [(s.name, s.sha256) for s in group]) as writer,
     ):
-        for number, first in enumerate(range(0, plan.count, window)):
-            size = min(window, plan.count - first)
-            for done in cut_window(plan, group, first, gt[:size], lr[:size], workers):
+        done = 0
+        for first in range(0, plan.count, window):
+            rows = slice(first, min(first + window, plan.count))
+            for written in cut_window(plan, group, first, writer.gt[rows], writer.lr[rows], workers):
+                unreleased += written * made.patch_bytes
+                if unreleased > RELEASE:
+                    writer.release()
+                    unreleased = 0
+                done += 1
                 if progress:
-                    progress(what, number * len(group) + done, passes * len(group))
-            if progress:
-                progress("writing", first, plan.count)
-            writer.write(first, gt[:size], lr[:size])
+                    progress(what, done, images)
+        if progress:
+            progress("writing to disk", 0, 1)
     if progress:
-        progress("writing", plan.count, plan.count)
+        progress("writing to disk", 1, 1)
 
 
 def cut_window(
-    plan: Plan, group: list[Source], first: int, gt: NDArray[np.uint8], lr: NDArray[np.float32], workers: int
+    plan: Plan,
+    group: list[Source],
+    first: int,
+    gt: NDArray[np.uint8] | NDArray[np.float32],
+    lr: NDArray[np.float32],
+    workers: int,
 ) -> Iterator[int]:
-    """Fill a window of rows from the images, on a pool of threads; yields the number of images done."""
+    """Fill a window of rows from the images, on a pool of threads; yields each image's number of patches."""
 
-    def cut(number: int) -> None:
-        cut_image(read_y(group[number].path), plan, number, first, gt, lr)
+    def cut(number: int) -> int:
+        return cut_image(read_y(group[number].path), plan, number, first, gt, lr)
 
-    yield from (done for done, _ in enumerate(map_in_order(cut, range(len(group)), workers), 1))
+    return map_in_order(cut, range(len(group)), workers)
 
 
 def make_header(made: TrainSet, shard: int, group: list[Source], plan: Plan) -> Header:
@@ -309,7 +318,6 @@ def verify_patches(
     images: Path | str,
     *,
     workers: int | None = None,
-    memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> int:
     """Make every patch of a file again from the images and compare, bit for bit.
@@ -351,23 +359,21 @@ def verify_patches(
     plan = Plan(recipe, tuple((s.height, s.width) for s in group), seed, shard)
     if plan.count != file.count:
         raise ValueError(f"{file.path}: holds {file.count} patches where these images yield {plan.count}")
-    made = TrainSet(file.path, recipe, tuple(group), (), seed, file.storage, 1, memory)
-    window, step, differ = made.window(plan.count), 4096, 0
+    window, step, differ = min(plan.count, max(BATCH, (512 << 20) // recipe.gt_side**2)), 4096, 0
     gt, lr = allocate_patches(recipe, window)
-    for first in range(0, plan.count, window):
+    levels = gt_levels(file.gt.dtype)
+    passes = -(-plan.count // window)
+    for number, first in enumerate(range(0, plan.count, window)):
         size = min(window, plan.count - first)
-        for done in cut_window(plan, group, first, gt[:size], lr[:size], count_workers(workers)):
+        for done, _ in enumerate(cut_window(plan, group, first, gt[:size], lr[:size], count_workers(workers)), 1):
             if progress:
-                progress("cutting patches", done, len(group))
+                progress("comparing", number * len(group) + done, passes * len(group))
         for k in range(0, size, step):
-            n = min(step, size - k)
-            held_lr, held_gt = file.lr[first + k : first + k + n, 0], file.gt[first + k : first + k + n, 0]
-            if file.storage == "float32":  # exact: k/255 in float32 is one value for each k
-                wanted_gt: NDArray[np.generic] = gt_to_float(gt[k : k + n])
-            else:
-                wanted_gt = gt[k : k + n]
-            same = (held_lr == lr[k : k + n]).all(axis=(1, 2)) & (held_gt == wanted_gt).all(axis=(1, 2))
-            differ += int(n - same.sum())
-            if progress:
-                progress("comparing", first + k + n, plan.count)
+            rows = slice(k, min(k + step, size))
+            held = slice(first + rows.start, first + rows.stop)
+            # exact: each k has one value in the file
+            same = (file.lr[held, 0] == lr[rows]).all(axis=(1, 2)) & (file.gt[held, 0] == levels[gt[rows]]).all(
+                axis=(1, 2)
+            )
+            differ += int(len(same) - same.sum())
     return differ

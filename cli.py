@@ -1,0 +1,505 @@
+"""The command line: options, progress, printing, exit codes. The work is done in idn_data and idn_train."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+# Only click is imported here, so that help is quick; each command imports what it needs.
+
+STAGES, SCALES, STORAGES = ("pretrain", "finetune"), ("2", "3", "4"), ("float32", "uint8")
+SETS = ("Set5", "Set14", "B100", "Urban100")
+
+
+class Commands(click.Group):
+    """Turns the library's errors into one line and exit code 1; usage errors are click's, exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("IDN_DEBUG"):
+                raise
+            for line in getattr(error, "lines", ()):
+                click.echo(f"  {line}", err=True)
+            known = isinstance(error, (ValueError, OSError, IndexError, ImportError, MemoryError))
+            text = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, OSError) and error.strerror:
+                text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            elif isinstance(error, MemoryError):
+                text = "not enough memory; close other programs, or use smaller images or --workers 1"
+            if not known:
+                text = f"internal error, please report it ({type(error).__name__}: {text}); IDN_DEBUG=1 shows where"
+            click.echo(f"idn: {text}", err=True)
+            ctx.exit(1)
+
+
+class Progress:
+    """A bar on standard error for each stretch of work; a plain line where that is no terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet, self.what, self.bar = quiet, "", None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self.quiet:
+            return
+        if what != self.what:
+            self.close()
+            self.what = what
+            self.bar = click.progressbar(length=total, label=f"{what:<22}", file=sys.stderr, width=30, show_pos=True)
+            self.bar.__enter__()
+        if self.bar is not None:
+            self.bar.update(max(0, done - self.bar.pos))
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+        self.bar, self.what = None, ""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_json(target: str | None, value: object) -> bool:
+    """Write JSON to a file, or to standard output for ``-``; true if standard output is taken."""
+    if target is None:
+        return False
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if target == "-":
+        click.echo(text, nl=False)
+        return True
+    from idn_data.atomic import write_text
+
+    write_text(target, text, force=True)  # a report, named by the user each time
+    return False
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    """Columns as wide as their widest cell; the first one to the left, the others to the right."""
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    for row in [head, *rows]:
+        cells = [c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        click.echo("  ".join(cells).rstrip())
+
+
+def format_bytes(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+data_root_option = click.option(
+    "--data-root", type=click.Path(path_type=Path), help="Data root; else the variable IDN_DATA, else ./data."
+)
+workers_option = click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one per core]")
+force_option = click.option("--force", is_flag=True, help="Replace existing files.")
+skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress; print only what matters.")
+json_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Write the result as JSON; - is standard output."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="idn", prog_name="idn")
+def main() -> None:
+    """Super-resolution research without MATLAB.
+
+    \b
+    Exact imresize, IDN patch files, test sets and scores. A first session:
+      idn validate                               are the pixels MATLAB's?
+      idn evaluate bicubic --set Set5            the published baseline
+      idn make-train --scale 4 --stage pretrain  LR/GT patches of the 291 images
+      idn demo                                   all of it, on photographs that come along
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+
+
+@main.command("make-train")
+@click.option("--scale", type=click.Choice(SCALES), required=True, help="Factor between LR and GT.")
+@click.option("--stage", type=click.Choice(STAGES), default="pretrain", show_default=True, help="Sets the patch size.")
+@click.option("--images", type=click.Path(path_type=Path), help="Source images.  [default: <data root>/train_data/291]")
+@click.option("--out", type=click.Path(path_type=Path), help="[default: the scripts' name in <data root>/train_data]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of patches.")
+@click.option(
+    "--storage",
+    type=click.Choice(STORAGES),
+    default="float32",
+    show_default=True,
+    help="uint8: GT as k/255's k; lossless, a quarter.",
+)
+@click.option(
+    "--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Files to deal the images into."
+)
+@click.option("--lr-patch", type=click.IntRange(1, 1024), help="Side of an LR patch.  [default: the stage's]")
+@click.option(
+    "--save-augmented",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also save the 40 BMPs of each image, as data_aug.m does.",
+)
+@click.option(
+    "--memory", type=click.IntRange(min=1), default=4096, show_default=True, help="MiB of a file filled per pass."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@skip_bad_option
+@workers_option
+@data_root_option
+@json_option
+@force_option
+@quiet_option
+def make_train_command(
+    scale: str, stage: Any, images: Path | None, out: Path | None, seed: int, storage: Any, shards: int,
+    lr_patch: int | None, save_augmented: Path | None, memory: int, dry_run: bool, skip_bad: bool,
+    workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Make the LR/GT patches of IDN's training as one HDF5 file.
+
+    Each image gives 40 variants (4 rotations, 2 flips, downscales 1.0 to 0.6), cut into a grid of patches without
+    overlap and shuffled once. Same images and seed, same bytes.
+
+    \b
+    Examples:
+      idn make-train --scale 4 --stage finetune
+      idn make-train --scale 2 --images DIV2K --shards 8 --storage uint8 --dry-run
+    """
+    from dataclasses import asdict
+
+    from idn_data import trainset
+    from idn_data.recipe import Recipe
+    from idn_data.sources import find_data_root, find_set
+
+    root = find_data_root(data_root)
+    recipe = Recipe(int(scale), stage, lr_patch)
+    images = images or find_set("291", root)
+    out = out or root / "train_data" / recipe.file_name
+    with Progress(quiet) as progress:
+        made = trainset.plan_train(
+            images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
+            memory=memory << 20, progress=progress,
+        )  # fmt: skip
+        estimate = made.estimate()
+        if dry_run:
+            progress.close()
+            if not write_json(json_file, asdict(estimate)):
+                print_estimate(estimate)
+            return
+        if save_augmented:
+            trainset.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
+        paths = trainset.make_train(made, force=force, workers=workers, progress=progress)
+    for line in made.skipped:
+        click.echo(f"left out: {line}", err=True)
+    if not write_json(json_file, {**asdict(estimate), "files": [str(p) for p in paths]}):
+        size = sum(p.stat().st_size for p in paths)
+        sides = f"LR {recipe.lr_side}x{recipe.lr_side}, GT {recipe.gt_side}x{recipe.gt_side}"
+        where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1].name}"
+        click.echo(f"{where}: {estimate.patches:,} patches ({sides}) of {estimate.images} images, {format_bytes(size)}")
+
+
+def print_estimate(estimate: Any) -> None:
+    click.echo(f"images      {estimate.images}" + (f" ({estimate.skipped} left out)" if estimate.skipped else ""))
+    click.echo(f"patches     {estimate.patches:,}")
+    for name, count in zip(estimate.files, estimate.patches_per_file, strict=True):
+        click.echo(f"  {name}  {count:,}")
+    click.echo(f"on disk     {format_bytes(estimate.bytes)}; free {format_bytes(estimate.disk_free)}")
+    click.echo(f"in memory   {format_bytes(estimate.memory)}, in {estimate.passes} pass(es)")
+    if estimate.bytes > estimate.disk_free:
+        click.echo("not enough disk space: choose another folder with --out, or --storage uint8", err=True)
+
+
+@main.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a contact sheet of patch pairs.")
+@click.option("--verify", is_flag=True, help="Make every patch again from the images and compare.")
+@click.option("--images", type=click.Path(path_type=Path), help="Source images.  [default: <data root>/train_data/291]")
+@workers_option
+@data_root_option
+@json_option
+@force_option
+@quiet_option
+def inspect_command(
+    file: Path, sheet: Path | None, verify: bool, images: Path | None, workers: int | None,
+    data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Say what a patch file holds; draw it; verify it.
+
+    Reads files of idn and of the MATLAB scripts; only idn's own say enough of themselves to be verified.
+
+    \b
+    Examples:
+      idn inspect data/train_data/idn_train_x4.h5 --sheet patches.png
+      idn inspect data/train_data/idn_train_x4.h5 --verify
+    """
+    from idn_data.patchfile import PatchFile
+    from idn_data.pictures import draw_patches, save_picture
+    from idn_data.sources import find_data_root, find_set
+    from idn_data.trainset import verify_patches
+
+    with PatchFile(file) as patches, Progress(quiet) as progress:
+        facts = patches.describe()
+        if sheet:
+            save_picture(draw_patches(patches), sheet, force)
+            facts["sheet"] = str(sheet)
+        if verify:
+            source = images or find_set("291", find_data_root(data_root))
+            facts["differing_patches"] = verify_patches(patches, source, workers=workers, progress=progress)
+        progress.close()
+    if not write_json(json_file, facts) and not quiet:
+        attributes = facts.pop("attributes")
+        for name, value in {**attributes, **facts}.items():  # type: ignore[dict-item]
+            click.echo(f"{name:<18}{value}")
+    differ = facts.get("differing_patches")
+    if differ:
+        raise ValueError(
+            f"{file}: {differ} of {facts['patches']} patches differ from what the images yield; make it again"
+        )
+    if verify:
+        click.echo(f"all {facts['patches']:,} patches are what the images yield", err=json_file == "-")
+
+
+@main.command("make-test")
+@click.argument("sets", nargs=-1, required=True, metavar="SET...")
+@click.option("--scale", "scales", type=click.Choice(SCALES), multiple=True, help="Repeatable.  [default: 2, 3 and 4]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="[default: <data root>/test_data/mat/<SET>; several sets: a folder each below it]",
+)
+@skip_bad_option
+@workers_option
+@data_root_option
+@force_option
+@quiet_option
+def make_test_command(
+    sets: tuple[str, ...], scales: tuple[str, ...], out: Path | None, skip_bad: bool, workers: int | None,
+    data_root: Path | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Make test sets as .mat files: GT and LR of Y, and Cb, Cr of colour images.
+
+    SET is Set5, Set14, B100, Urban100, or the path of a folder of images.
+
+    \b
+    Examples:
+      idn make-test Set5
+      idn make-test Set14 B100 --scale 4 --out /tmp/mat
+    """
+    from idn_data.sources import find_data_root, find_set
+    from idn_data.testset import make_test
+
+    root = find_data_root(data_root)
+    folders = [find_set(name, root) for name in sets]
+    for folder in folders:
+        target = (out / folder.name if len(sets) > 1 else out) if out else root / "test_data" / "mat" / folder.name
+        with Progress(quiet) as progress:
+            chosen = sorted({int(s) for s in scales or SCALES})
+            count, skipped = make_test(
+                folder, target, chosen, force=force, skip_bad=skip_bad, workers=workers, progress=progress
+            )
+        for line in skipped:
+            click.echo(f"left out: {line}", err=True)
+        click.echo(f"{target}: {count} files")
+
+
+@main.command("evaluate")
+@click.argument("method")
+@click.option(
+    "--set", "sets", multiple=True, help="Repeatable: a test set or a folder.  [default: those that are there]"
+)
+@click.option("--scale", "scales", type=click.Choice(SCALES), multiple=True, help="Repeatable.  [default: 2, 3 and 4]")
+@click.option(
+    "--protocol", "protocols", type=click.Choice(("float", "uint8")), multiple=True, help="Repeatable.  [default: both]"
+)
+@click.option("--csv", "csv_file", metavar="FILE", help="Write the scores as CSV; - is standard output.")
+@click.option("--per-image", is_flag=True, help="Also print the score of each image.")
+@workers_option
+@data_root_option
+@json_option
+@quiet_option
+def evaluate_command(
+    method: str, sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...], csv_file: str | None,
+    per_image: bool, workers: int | None, data_root: Path | None, json_file: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Score a METHOD on the test sets, beside the published numbers. METHOD is bicubic.
+
+    \b
+    Two protocols, Y channel, as many pixels shaved off each side as the scale:
+      float  doubles, MATLAB's psnr and ssim (IDN-TensorFlow's tables)
+      uint8  rounded to 8 bits, SSIM of valid windows (the authors' script)
+
+    \b
+    Examples:
+      idn evaluate bicubic --set Set5 --scale 2
+      idn evaluate bicubic --set Set5 --set Set14 --json scores.json
+    """
+    from idn_data import benchmark
+    from idn_data.sources import find_data_root
+
+    if method != "bicubic":
+        raise click.BadParameter(f"{method!r} is no method; one of: bicubic", param_hint="METHOD")
+    root = find_data_root(data_root)
+    scores, rows, notes = [], [], []
+    with Progress(quiet) as progress:
+        for name in sets or find_present_sets(root):
+            test_set = benchmark.open_set(name, root, workers)
+            for scale in sorted({int(s) for s in scales or SCALES}):
+                found, images = benchmark.evaluate(
+                    benchmark.BICUBIC,
+                    test_set,
+                    scale,
+                    protocols or ("float", "uint8"),
+                    workers=workers,
+                    progress=progress,
+                )
+                scores += found
+                rows += images
+            origin = (
+                "the authors' files"
+                if test_set.registered
+                else ".mat files"
+                if test_set.mat
+                else "not the authors' files"
+            )
+            notes.append(f"{test_set.name} {test_set.digest[:12]} ({origin})")
+    table = [score.row() for score in scores]
+    if csv_file:
+        write_csv(csv_file, table)
+    if write_json(json_file, table) or csv_file == "-":
+        return
+    print_scores(table)
+    if per_image:
+        click.echo()
+        head = ["image", "set", "scale", "protocol", "PSNR", "SSIM"]
+        print_table(head, [[r.image, r.set, f"x{r.scale}", r.protocol, f"{r.psnr:.2f}", f"{r.ssim:.4f}"] for r in rows])
+    click.echo(f"\nY channel, scale pixels shaved; SHA-256 of {'; '.join(notes)}")
+
+
+def find_present_sets(root: Path) -> list[str]:
+    """The test sets below a data root, as images or as .mat files."""
+    found = [s for s in SETS if (root / "test_data" / s).is_dir() or (root / "test_data" / "mat" / s).is_dir()]
+    if not found:
+        raise FileNotFoundError(
+            f"no test set below {root / 'test_data'}; name the data root with --data-root or IDN_DATA, or a --set"
+        )
+    return found
+
+
+def write_csv(target: str, table: list[dict[str, object]]) -> None:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    if target == "-":
+        click.echo(text.getvalue(), nl=False)
+    else:
+        from idn_data.atomic import write_text
+
+        write_text(target, text.getvalue(), force=True)
+
+
+def print_scores(table: list[dict[str, Any]]) -> None:
+    head = ["set", "scale", "method", "protocol", "images", "PSNR", "SSIM", "published", "difference"]
+    lines = []
+    for row in table:
+        published = difference = "-"
+        if row["published_psnr"] is not None:
+            published = f"{row['published_psnr']:.2f} / {row['published_ssim']:.4f}"
+            # at the printed precision, as papers compare
+            psnr, ssim = round(row["psnr"], 2) - row["published_psnr"], round(row["ssim"], 4) - row["published_ssim"]
+            difference = f"{psnr:+.2f} / {ssim:+.4f}"
+        lines.append([
+            row["set"], f"x{row['scale']}", row["method"], row["protocol"], str(row["images"]),
+            f"{row['psnr']:.2f}", f"{row['ssim']:.4f}", published, difference,
+        ])  # fmt: skip
+    print_table(head, lines)
+
+
+@main.command("validate")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Repeatable: a .mat, a .json, or a folder of pictures that MATLAB made beside their inputs.",
+)
+@data_root_option
+@json_option
+@quiet_option
+def validate_command(references: tuple[Path, ...], data_root: Path | None, json_file: str | None, quiet: bool) -> None:
+    """Compare imresize with MATLAB's own values, number by number.
+
+    Checks the references that come along (MATLAB's matrices, exact rational values), any that you bring, and the
+    bicubic baseline if Set5 is there. 8-bit values must be identical, doubles within 1e-13 of the largest. The script
+    fixtures/make_reference.m makes a .mat with your own MATLAB.
+
+    \b
+    Examples:
+      idn validate
+      idn validate --reference reference.mat --reference pictures/
+    """
+    from dataclasses import asdict
+
+    from idn_data import benchmark, parity
+    from idn_data.sources import find_data_root
+
+    given = [reference for path in references for reference in parity.read_references(path)]
+    verdicts = []
+    to_stdout = json_file == "-"
+    with Progress(quiet or len(given) < 50) as progress:
+        shipped = list(parity.read_shipped())
+        for done, reference in enumerate([*shipped, *given], 1):
+            verdicts.append(parity.compare(reference))
+            progress("comparing", done, len(shipped) + len(given))
+    root = find_data_root(data_root)
+    if (root / "test_data" / "Set5").is_dir():
+        verdicts += parity.check_baseline(benchmark.open_set("Set5", root))
+    failed = [v for v in verdicts if not v.passed]
+    if not write_json(json_file, [asdict(v) for v in verdicts]):
+        for verdict in failed if quiet else verdicts:
+            click.echo(parity.format_verdict(verdict))
+    click.echo(f"{len(verdicts) - len(failed)} of {len(verdicts)} references agree", err=to_stdout)
+    if failed:
+        raise ValueError(
+            f"{len(failed)} reference(s) disagree, {failed[0].name} first; nothing that idn makes can be trusted"
+        )
+
+
+@main.command("demo")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything."
+)
+@quiet_option
+def demo_command(out: Path, quiet: bool) -> None:
+    """The whole way on a few public-domain photographs: patches, test set, scores, parity, a picture.
+
+    \b
+    Example:
+      idn demo --out /tmp/demo
+    """
+    from idn_data.demo import run_demo
+    from idn_data.pictures import save_picture
+
+    def run(title: str, arguments: list[str]) -> None:
+        click.echo(f"\n# {title}\n$ idn {' '.join(arguments)}")
+        if quiet and arguments[0] != "evaluate":
+            arguments = [*arguments, "--quiet"] if "--quiet" not in arguments else arguments
+        main.main(arguments, standalone_mode=False)
+
+    picture = run_demo(out, run)
+    save_picture(picture, out / "comparison.png", force=True)
+    click.echo(f"\nLook at {out / 'patches.png'} and {out / 'comparison.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The whole way on photographs that scikit-image carries: patches, test set, scores, parity, and a picture."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from idn_data.color import im2uint8, rgb2ycbcr, ycbcr2rgb
+from idn_data.images import modcrop, read_image
+from idn_data.pictures import Panel, draw_comparison
+from idn_data.quality import score
+from idn_data.resize import imresize
+from idn_data.testset import TestPair, make_test_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+# public domain or CC0, as scikit-image's own list says
+TRAIN_PHOTOS = ("astronaut.png", "camera.png", "chelsea.png", "rocket.jpg", "gravel.png", "brick.png")
+TEST_PHOTOS = ("coffee.png",)
+BOX = (316, 246, 436, 336)  # of coffee.png: the spoon and the handle of the cup
+
+
+def copy_photos(folder: Path) -> tuple[Path, Path]:
+    """Copy scikit-image's photographs to ``<folder>/train_data/photos`` and ``<folder>/test_data/photos``.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        scikit-image is not installed.
+    """
+    try:
+        from skimage import data
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("the demo's photographs come with scikit-image; pip install 'idn[demo]'") from None
+    home = Path(data.__file__).parent
+    folders = []
+    for part, names in (("train_data", TRAIN_PHOTOS), ("test_data", TEST_PHOTOS)):
+        target = folder / part / "photos"
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copyfile(home / name, target / name)
+        folders.append(target)
+    return folders[0], folders[1]
+
+
+def compose_colour(y: NDArray[np.float64], pair: TestPair) -> NDArray[np.uint8]:
+    """Y in [0, 1] from a method, with the pair's Cb and Cr: (H, W, 3) RGB uint8, or grey where the pair is grey."""
+    if pair.cb is None or pair.cr is None:
+        return im2uint8(y)
+    return ycbcr2rgb(np.stack([im2uint8(y), pair.cb, pair.cr], axis=2))
+
+
+def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] = BOX) -> Image.Image:
+    """GT, LR, Pillow's bicubic way and MATLAB's, side by side with their scores.
+
+    Pillow's is what a script gets that reduces and enlarges with ``Image.resize``: its 8-bit rounding, its a = -1/2
+    kernel and its borders, against imresize on doubles.
+    """
+    image = read_image(path)
+    pair = make_test_pair(image, scale, path.stem)
+    gt = np.ascontiguousarray(modcrop(image, scale))
+    h, w = gt.shape[:2]
+    pillow = Image.fromarray(gt).resize((w // scale, h // scale), Image.Resampling.BICUBIC)
+    pillow_up = np.asarray(pillow.resize((w, h), Image.Resampling.BICUBIC))
+    pillow_y = (pillow_up if pillow_up.ndim == 2 else rgb2ycbcr(pillow_up)[:, :, 0]) / 255.0
+    matlab_y = imresize(pair.lr, scale)
+    matlab = compose_colour(matlab_y, pair)
+    lr_rgb = np.asarray(pillow.resize((w, h), Image.Resampling.NEAREST))
+
+    def caption(y: NDArray[np.float64]) -> str:
+        decibel, similarity = score(y, pair.gt, scale, "float")
+        return f"{decibel:.2f} dB / {similarity:.4f}"
+
+    return draw_comparison(
+        [
+            Panel("GT", gt, f"{path.name}, x{scale}"),
+            Panel("LR", lr_rgb, f"{w // scale} x {h // scale} pixels"),
+            Panel("Pillow bicubic", pillow_up, caption(pillow_y)),
+            Panel("idn = MATLAB bicubic", matlab, caption(matlab_y)),
+        ],
+        box,
+    )
+
+
+def list_steps(folder: Path) -> list[tuple[str, list[str]]]:
+    """The demo as the commands a user would type: (what it shows, arguments of idn)."""
+    train, test = str(folder / "train_data" / "photos"), str(folder / "test_data" / "photos")
+    patches, sheet = str(folder / "train_data" / "idn_train_x4.h5"), str(folder / "patches.png")
+    mats = str(folder / "test_data" / "mat" / "photos")
+    return [
+        (
+            f"Patches of {len(TRAIN_PHOTOS)} photographs, 40 variants each",
+            ["make-train", "--scale", "4", "--images", train, "--out", patches, "--force"],
+        ),
+        ("What the file holds, and a contact sheet", ["inspect", patches, "--sheet", sheet, "--force"]),
+        ("Every patch made again and compared", ["inspect", patches, "--verify", "--images", train, "--quiet"]),
+        ("A test set as .mat files", ["make-test", test, "--out", mats, "--force"]),
+        ("The bicubic baseline", ["evaluate", "bicubic", "--set", test]),
+        ("Parity with MATLAB", ["validate", "--quiet", "--data-root", str(folder)]),
+    ]
+
+
+def run_demo(folder: Path, run: Callable[[str, list[str]], None]) -> Image.Image:
+    """Copy the photographs, let `run` perform each step, and draw the picture.
+
+    Parameters
+    ----------
+    folder : Path
+        Where everything goes.
+    run : callable(title, arguments)
+        Performs one idn command.
+    """
+    _, test = copy_photos(folder)
+    for title, arguments in list_steps(folder):
+        run(title, arguments)
+    return compare_bicubics(test / TEST_PHOTOS[0])
