@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -70,30 +71,29 @@ class Progress:
         self.close()
 
 
-def write_json(target: str | None, value: object) -> bool:
-    """Write JSON to a file, or to standard output for ``-``; true if standard output is taken."""
-    if target is None:
-        return False
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def write_output(target: str | None, text: str) -> bool:
+    """Write a report to the file its user named, or to standard output for ``-``; true if standard output is taken."""
     if target == "-":
         click.echo(text, nl=False)
-        return True
-    from idn_data.atomic import write_text
+    elif target is not None:
+        from idn_data.atomic import write_text
 
-    write_text(target, text, force=True)  # a report, named by the user each time
-    return False
-
-
-def print_table(head: list[str], rows: list[list[str]]) -> None:
-    """Columns as wide as their widest cell; the first one to the left, the others to the right."""
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    for row in [head, *rows]:
-        cells = [c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
-        click.echo("  ".join(cells).rstrip())
+        write_text(target, text, force=True)
+    return target == "-"
 
 
-def format_bytes(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+def write_json(target: str | None, value: object) -> bool:
+    """`write_output` of a value as JSON; what is not finite (the PSNR of equal images) becomes null."""
+
+    def tidy(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {k: tidy(v) for k, v in item.items()}
+        if isinstance(item, (list, tuple)):
+            return [tidy(v) for v in item]
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    value = tidy(value)
+    return write_output(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 data_root_option = click.option(
@@ -177,6 +177,7 @@ def make_train_command(
     from idn_data import trainset
     from idn_data.recipe import Recipe
     from idn_data.sources import find_data_root, find_set
+    from idn_data.tables import format_bytes, format_estimate
 
     root = find_data_root(data_root)
     recipe = Recipe(int(scale), stage, lr_patch)
@@ -191,7 +192,7 @@ def make_train_command(
         if dry_run:
             progress.close()
             if not write_json(json_file, asdict(estimate)):
-                print_estimate(estimate)
+                click.echo(format_estimate(estimate))
             return
         if save_augmented:
             trainset.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
@@ -203,17 +204,6 @@ def make_train_command(
         sides = f"LR {recipe.lr_side}x{recipe.lr_side}, GT {recipe.gt_side}x{recipe.gt_side}"
         where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1].name}"
         click.echo(f"{where}: {estimate.patches:,} patches ({sides}) of {estimate.images} images, {format_bytes(size)}")
-
-
-def print_estimate(estimate: Any) -> None:
-    click.echo(f"images      {estimate.images}" + (f" ({estimate.skipped} left out)" if estimate.skipped else ""))
-    click.echo(f"patches     {estimate.patches:,}")
-    for name, count in zip(estimate.files, estimate.patches_per_file, strict=True):
-        click.echo(f"  {name}  {count:,}")
-    click.echo(f"on disk     {format_bytes(estimate.bytes)}; free {format_bytes(estimate.disk_free)}")
-    click.echo(f"in memory   {format_bytes(estimate.memory)}, in {estimate.passes} pass(es)")
-    if estimate.bytes > estimate.disk_free:
-        click.echo("not enough disk space: choose another folder with --out, or --storage uint8", err=True)
 
 
 @main.command("inspect")
@@ -341,7 +331,8 @@ def evaluate_command(
       idn evaluate bicubic --set Set5 --set Set14 --json scores.json
     """
     from idn_data import benchmark
-    from idn_data.sources import find_data_root
+    from idn_data.sources import find_data_root, find_present_sets
+    from idn_data.tables import format_csv, format_image_scores, format_scores
 
     if method != "bicubic":
         raise click.BadParameter(f"{method!r} is no method; one of: bicubic", param_hint="METHOD")
@@ -370,59 +361,13 @@ def evaluate_command(
             )
             notes.append(f"{test_set.name} {test_set.digest[:12]} ({origin})")
     table = [score.row() for score in scores]
-    if csv_file:
-        write_csv(csv_file, table)
-    if write_json(json_file, table) or csv_file == "-":
+    taken = write_output(csv_file, format_csv(table))
+    if write_json(json_file, table) or taken:
         return
-    print_scores(table)
+    click.echo(format_scores(scores))
     if per_image:
-        click.echo()
-        head = ["image", "set", "scale", "protocol", "PSNR", "SSIM"]
-        print_table(head, [[r.image, r.set, f"x{r.scale}", r.protocol, f"{r.psnr:.2f}", f"{r.ssim:.4f}"] for r in rows])
+        click.echo("\n" + format_image_scores(rows))
     click.echo(f"\nY channel, scale pixels shaved; SHA-256 of {'; '.join(notes)}")
-
-
-def find_present_sets(root: Path) -> list[str]:
-    """The test sets below a data root, as images or as .mat files."""
-    found = [s for s in SETS if (root / "test_data" / s).is_dir() or (root / "test_data" / "mat" / s).is_dir()]
-    if not found:
-        raise FileNotFoundError(
-            f"no test set below {root / 'test_data'}; name the data root with --data-root or IDN_DATA, or a --set"
-        )
-    return found
-
-
-def write_csv(target: str, table: list[dict[str, object]]) -> None:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    if target == "-":
-        click.echo(text.getvalue(), nl=False)
-    else:
-        from idn_data.atomic import write_text
-
-        write_text(target, text.getvalue(), force=True)
-
-
-def print_scores(table: list[dict[str, Any]]) -> None:
-    head = ["set", "scale", "method", "protocol", "images", "PSNR", "SSIM", "published", "difference"]
-    lines = []
-    for row in table:
-        published = difference = "-"
-        if row["published_psnr"] is not None:
-            published = f"{row['published_psnr']:.2f} / {row['published_ssim']:.4f}"
-            # at the printed precision, as papers compare
-            psnr, ssim = round(row["psnr"], 2) - row["published_psnr"], round(row["ssim"], 4) - row["published_ssim"]
-            difference = f"{psnr:+.2f} / {ssim:+.4f}"
-        lines.append([
-            row["set"], f"x{row['scale']}", row["method"], row["protocol"], str(row["images"]),
-            f"{row['psnr']:.2f}", f"{row['ssim']:.4f}", published, difference,
-        ])  # fmt: skip
-    print_table(head, lines)
 
 
 @main.command("validate")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from idn_data.color import im2uint8, rgb2ycbcr, ycbcr2rgb
+from idn_data.color import im2double, im2uint8, rgb2y
 from idn_data.images import modcrop, read_image
 from idn_data.pictures import Panel, draw_comparison
 from idn_data.quality import score
 from idn_data.resize import imresize
-from idn_data.testset import TestPair, make_test_pair
+from idn_data.testset import make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +50,6 @@ def copy_photos(folder: Path) -> tuple[Path, Path]:
     return folders[0], folders[1]
 
 
-def compose_colour(y: NDArray[np.float64], pair: TestPair) -> NDArray[np.uint8]:
-    """Y in [0, 1] from a method, with the pair's Cb and Cr: (H, W, 3) RGB uint8, or grey where the pair is grey."""
-    if pair.cb is None or pair.cr is None:
-        return im2uint8(y)
-    return ycbcr2rgb(np.stack([im2uint8(y), pair.cb, pair.cr], axis=2))
-
-
 def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] = BOX) -> Image.Image:
     """GT, LR, Pillow's bicubic way and MATLAB's, side by side with their scores.
 
@@ -69,9 +62,7 @@ def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] 
     h, w = gt.shape[:2]
     pillow = Image.fromarray(gt).resize((w // scale, h // scale), Image.Resampling.BICUBIC)
     pillow_up = np.asarray(pillow.resize((w, h), Image.Resampling.BICUBIC))
-    pillow_y = (pillow_up if pillow_up.ndim == 2 else rgb2ycbcr(pillow_up)[:, :, 0]) / 255.0
-    matlab_y = imresize(pair.lr, scale)
-    matlab = compose_colour(matlab_y, pair)
+    matlab = im2uint8(imresize(imresize(im2double(gt), 1 / scale), scale))
     lr_rgb = np.asarray(pillow.resize((w, h), Image.Resampling.NEAREST))
 
     def caption(y: NDArray[np.float64]) -> str:
@@ -82,8 +73,8 @@ def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] 
         [
             Panel("GT", gt, f"{path.name}, x{scale}"),
             Panel("LR", lr_rgb, f"{w // scale} x {h // scale} pixels"),
-            Panel("Pillow bicubic", pillow_up, caption(pillow_y)),
-            Panel("idn = MATLAB bicubic", matlab, caption(matlab_y)),
+            Panel("Pillow bicubic", pillow_up, caption(im2double(rgb2y(pillow_up)))),
+            Panel("idn = MATLAB bicubic", matlab, caption(imresize(pair.lr, scale))),
         ],
         box,
     )

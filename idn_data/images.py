@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import warnings
@@ -27,6 +28,17 @@ ROTATIONS = (0, 1, 2, 3)  # quarter turns, counter-clockwise
 FLIPS = (False, True)  # up-down
 DOWNSCALES = tuple(1.0 - 0.1 * k for k in range(5))  # the doubles of MATLAB's 1.0:-0.1:0.6
 VARIANTS = len(ROTATIONS) * len(FLIPS) * len(DOWNSCALES)
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURN_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 _opening = threading.Lock()  # warnings.catch_warnings changes the whole process
 
@@ -55,6 +67,24 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
     ImageError
         Missing, empty, truncated, not an image, CMYK or floating point, or more than `MAX_PIXELS` pixels.
     """
+    with open_picture(path) as picture:
+        return _to_array(picture)
+
+
+@contextlib.contextmanager
+def open_picture(path: Path | str) -> Iterator[Image.Image]:
+    """Open an image file as `read_image` does, for a block that decodes it.
+
+    Yields
+    ------
+    PIL.Image.Image
+        Not decoded yet; closed when the block ends.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`, for whatever goes wrong here or in the block: so the block should only decode.
+    """
     path = Path(path)
     try:
         with _opening, warnings.catch_warnings():
@@ -64,7 +94,7 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
         with picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(f"{picture.width}x{picture.height} pixels; at most {MAX_PIXELS}")
-            return _to_array(picture)
+            yield picture
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ImageError(f"{path}: more than {MAX_PIXELS} pixels; resize or crop it first") from None
     except ImageError as error:
@@ -84,8 +114,14 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
 
 
 def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
+    grey_alpha = "LA;16B" in str(picture.tile)  # 16-bit grey with alpha, which Pillow widens to RGBA
+    turned = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
     picture.load()
+    if turned in _TURN_BACK:  # Pillow turns TIFF, and no other format
+        picture = picture.transpose(_TURN_BACK[turned])
     mode = picture.mode
+    if grey_alpha:
+        return np.ascontiguousarray(np.array(picture)[..., 0])
     if mode in ("L", "RGB"):
         return np.array(picture)
     if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
@@ -94,7 +130,7 @@ def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
             raise ImageError("integers beyond 16 bits; save it with 8 or 16 bits")
         return im2uint8(values / 65535.0)
     if mode in ("P", "PA"):
-        rgb = np.array(picture.convert("RGB"))
+        rgb = np.ascontiguousarray(np.array(picture.convert("RGBA"))[..., :3])
         grey = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all()
         return np.ascontiguousarray(rgb[..., 0]) if grey else rgb
     if mode in ("1", "LA", "La"):

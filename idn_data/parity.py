@@ -168,12 +168,12 @@ def read_references(path: Path | str) -> Iterator[Reference]:
             raise ReferenceFileError(
                 f"{path}: nothing to compare; it needs pictures such as a.png beside a_down_x2.png, or a .mat or .json"
             )
+    elif not path.exists():
+        raise ReferenceFileError(f"{path}: no such file or folder")
     elif path.suffix.lower() == ".json":
         yield from _read_json(path)
     elif path.suffix.lower() == ".mat":
         yield from _read_mat(path)
-    elif not path.exists():
-        raise ReferenceFileError(f"{path}: no such file or folder")
     else:
         raise ReferenceFileError(f"{path}: a reference is a folder of pictures, a .mat or a .json")
 
@@ -203,6 +203,8 @@ def _make_reference(name: str, source: str, fields: dict[str, object], inputs: d
     numbers = np.ravel(np.asarray(size if size is not None and np.size(size) else scale, dtype=np.float64))
     if not 1 <= len(numbers) <= 2 or not np.isfinite(numbers).all() or (numbers <= 0).any():
         raise ValueError("needs a scale or a size, one or two positive numbers")
+    if size is not None and np.size(size) and (numbers % 1).any():
+        raise ValueError(f"size must be whole numbers; got {numbers.tolist()}")
     method = str(fields.get("method", "bicubic"))
     common = {
         "name": name,
@@ -221,11 +223,13 @@ def _read_json(path: Path) -> Iterator[Reference]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         cases, inputs = content["cases"], content.get("inputs", {})
+        if not cases:
+            raise ValueError("it holds no case")
         for case in cases:
             yield _make_reference(str(case["name"]), path.name, case, inputs)
     except OSError as error:
         raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise ReferenceFileError(f"{path}: not a file of references ({reason}); see fixtures/README.md") from None
 
@@ -248,7 +252,7 @@ def _read_mat(path: Path) -> Iterator[Reference]:
             texts = {k: str(np.ravel(fields[k])[0]) for k in ("name", "method") if k in fields and np.size(fields[k])}
             name = texts.get("name", f"{path.stem} {number}")
             yield _make_reference(name, path.name, {**fields, **texts}, {})
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ReferenceFileError(
             f"{path}: not a file of references ({reason}); see fixtures/make_reference.m"
@@ -286,7 +290,7 @@ def _pair_pictures(
     if image.ndim != output.ndim:
         raise ReferenceFileError(f"{folder}: {parent_name} and {name} must both be grey or both RGB")
     factor = re.search(r"x(\d+(?:\.\d+)?)(?![\dx])", Path(name).stem.removeprefix(Path(parent_name).stem))
-    if factor and float(factor[1]) > 0:
+    if factor and 0 < float(factor[1]) <= min(image.shape[:2]):
         down = output.shape[0] < image.shape[0]
         scale = 1 / float(factor[1]) if down else float(factor[1])
         whole = float(factor[1]).is_integer()

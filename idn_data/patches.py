@@ -47,8 +47,8 @@ class Plan:
     places: NDArray[np.intp] = field(init=False, repr=False, compare=False)  # (found,), -1 for those left out
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more; got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must lie in 0…2^63-1; got {self.seed}")
         counts = [int(np.prod(count_grid(h, w, self.recipe))) for size in self.sizes for h, w in variant_shapes(*size)]
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         found = int(starts[-1])

@@ -250,7 +250,8 @@ class PatchFile:
         step = max(BATCH, (64 << 20) // (4 * self.gt_side**2))
         for first in range(0, self.count, step):
             for name, data in zip(("lr", "gt"), self.read(first, min(first + step, self.count)), strict=True):
-                low[name], high[name] = min(low[name], float(data.min())), max(high[name], float(data.max()))
+                # numpy's minimum keeps a NaN, Python's does not
+                low[name], high[name] = np.minimum(low[name], data.min()), np.maximum(high[name], data.max())
         return {
             "file": str(self.path),
             "bytes": self.path.stat().st_size,
@@ -261,8 +262,8 @@ class PatchFile:
             "storage": self.storage,
             "made_by": "idn" if not self.transposed else "MATLAB scripts, or another program (patches transposed)",
             "chunks": self.gt.chunks,
-            "lr_range": [low["lr"], high["lr"]],
-            "gt_range": [low["gt"], high["gt"]],
+            "lr_range": [float(low["lr"]), float(high["lr"])],
+            "gt_range": [float(low["gt"]), float(high["gt"])],
             "attributes": self.attributes,
         }
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_LENGTH = 1 << 24  # pixels along one axis; beyond it a size is taken for a mistake
+MIN_SCALE = 2.0**-18  # a kernel of a million pixels
 
 
 def _cube(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,9 +171,9 @@ def _axis_lengths(
         if len(pair) != 2 or not all(math.isfinite(s) and s > 0 for s in pair):
             raise ValueError(f"scale must be one positive number or two (rows, columns); got {scale!r}")
         scales = (float(pair[0]), float(pair[1]))  # type: ignore[arg-type]
-        lengths = tuple(math.ceil(s * n) for s, n in zip(scales, shape, strict=True))
+        lengths = tuple(math.ceil(min(s * n, MAX_LENGTH + 1)) for s, n in zip(scales, shape, strict=True))
     else:
-        wanted = tuple(None if v is None or v != v else v for v in size)  # type: ignore[union-attr]
+        wanted = () if isinstance(size, Real) else tuple(None if v is None or v != v else v for v in size)  # type: ignore[union-attr]
         known = [v for v in wanted if v is not None]
         if len(wanted) != 2 or not known or not all(v >= 1 and v == int(v) for v in known if math.isfinite(v)):
             raise ValueError(
@@ -189,6 +190,8 @@ def _axis_lengths(
             other = math.ceil(n * shape[1 - axis] / shape[axis])
             lengths = (n, other) if axis == 0 else (other, n)
             scales = (n / shape[axis],) * 2
+    if min(scales) < MIN_SCALE:
+        raise ValueError(f"scale {min(scales):g} is too small; at least {MIN_SCALE:g}")
     if max(lengths) > MAX_LENGTH:
         raise ValueError(
             f"an output of {lengths[0]}x{lengths[1]} is too large; at most {MAX_LENGTH} pixels along an axis"
@@ -245,8 +248,8 @@ def imresize(
     >>> import numpy as np
     >>> from idn_data import imresize
     >>> imresize(np.arange(16, dtype=np.uint8).reshape(4, 4), 0.5)
-    array([[ 2,  4],
-           [11, 13]], dtype=uint8)
+    array([[ 2,  5],
+           [10, 13]], dtype=uint8)
     """
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.float32, np.float64, np.bool_):
@@ -259,12 +262,11 @@ def imresize(
     channels = image.shape[2] if image.ndim == 3 else 1
     (scale_v, scale_h), (n_v, n_h) = _axis_lengths((height, width), scale, size)
 
-    if image.dtype == np.bool_:
-        grown = imresize(image.astype(np.uint8) * np.uint8(255), scale, size=size, method=method, antialias=antialias)
-        return _deliver(grown > 128, out)
-
     shape = (n_v, n_h) if image.ndim == 2 else (n_v, n_h, channels)
     target = np.empty(shape, image.dtype) if out is None else _check_out(out, shape, image)
+    if image.dtype == np.bool_:
+        grown = imresize(image.astype(np.uint8) * np.uint8(255), scale, size=size, method=method, antialias=antialias)
+        return np.greater(grown, 128, out=target)
     source = np.ascontiguousarray(image).reshape(height, width * channels)
     wv, iv = compute_weights(height, n_v, scale_v, method, antialias)
     wh, ih = compute_weights(width, n_h, scale_h, method, antialias)
@@ -281,13 +283,4 @@ def _check_out(out: NDArray[np.generic], shape: tuple[int, ...], image: NDArray[
         )
     if np.may_share_memory(out, image):
         raise ValueError("out must not share memory with the image")
-    return out
-
-
-def _deliver(result: NDArray[np.generic], out: NDArray[np.generic] | None) -> NDArray[np.generic]:
-    if out is None:
-        return result
-    if out.shape != result.shape or out.dtype != result.dtype:
-        raise ValueError(f"out must be a {result.dtype} array of shape {result.shape}; got {out.dtype} {out.shape}")
-    out[...] = result
     return out

@@ -53,6 +53,16 @@ def find_set(name: str, root: Path) -> Path:
     raise FileNotFoundError(f"no set or folder {name!r}; one of {', '.join(known)}, or the path of a folder of images")
 
 
+def find_present_sets(root: Path) -> list[str]:
+    """The test sets below a data root, as images or as .mat files; FileNotFoundError where there are none."""
+    found = [s for s in TEST_SETS if (root / "test_data" / s).is_dir() or (root / "test_data" / "mat" / s).is_dir()]
+    if not found:
+        raise FileNotFoundError(
+            f"no test set below {root / 'test_data'}; name the data root with --data-root or IDN_DATA, or a --set"
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class Source:
     """One image file: its path, its size in pixels and the SHA-256 of its bytes."""

@@ -47,6 +47,11 @@ class TestPair:
         h, w = self.lr.shape
         if self.gt.shape != (h * self.scale, w * self.scale):
             raise ValueError(f"{self.name}: GT {self.gt.shape} is not {self.scale} times LR {self.lr.shape}")
+        for plane in (self.cb, self.cr):
+            if plane is not None and (plane.shape != self.gt.shape or plane.dtype != np.uint8):
+                raise ValueError(
+                    f"{self.name}: Cb and Cr must be uint8 {self.gt.shape}; got {plane.dtype} {plane.shape}"
+                )
 
 
 def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> TestPair:
@@ -126,6 +131,7 @@ def make_test(
         raise ValueError(
             f"scales must be among {', '.join(map(str, SCALES))}; got {', '.join(map(str, scales)) or 'none'}"
         )
+    scales = sorted(set(scales))
     sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
     seen: dict[str, str] = {}
     for source in sources:
@@ -147,6 +153,9 @@ def make_test(
             pair = make_test_pair(image, scale)
             for name, part in zip(_list_names(path, scale, image.ndim == 3), ("gt", "lr", "cb", "cr"), strict=False):
                 save_mat(out / name, part, getattr(pair, part), force)
+            if image.ndim == 2:  # Cb and Cr of a colour image that had this name before
+                for name in _list_names(path, scale, True)[2:]:
+                    (out / name).unlink(missing_ok=True)
         return len(scales) * (4 if image.ndim == 3 else 2)
 
     files = 0
@@ -157,19 +166,19 @@ def make_test(
     return files, skipped
 
 
-def _load_variable(path: Path, name: str) -> NDArray[np.generic]:
+def _load_variable(path: Path, name: str, kind: str) -> NDArray[np.generic]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
     try:
         value = loadmat(path, variable_names=[name])[name]
     except NotImplementedError:
         raise ValueError(f"{path}: a version 7.3 file; save it in MATLAB with -v7") from None
     except KeyError:
         raise ValueError(f"{path}: holds no variable {name!r}") from None
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
     except Exception as error:  # scipy raises nearly anything on a broken file
         raise ValueError(f"{path}: not a readable .mat file ({type(error).__name__})") from None
-    if not isinstance(value, np.ndarray) or value.ndim != 2 or 0 in value.shape or value.dtype.kind not in "fu":
-        raise ValueError(f"{path}: {name!r} is no real matrix")
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or 0 in value.shape or value.dtype.kind != kind:
+        raise ValueError(f"{path}: {name!r} must be a matrix of class {'double' if kind == 'f' else 'uint8'}")
     return value
 
 
@@ -186,6 +195,10 @@ def list_test_pairs(folder: Path | str, scale: int) -> list[Callable[[], TestPai
 def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:
     """Read ``<name>_<scale>_gt.mat`` and its companions; ValueError where one is missing, broken or unfit."""
     paths = {part: folder / f"{name}_{scale}_{part}.mat" for part in ("gt", "lr", "cb", "cr")}
-    held = {p: _load_variable(path, p) for p, path in paths.items() if p in ("gt", "lr") or path.is_file()}
+    held = {
+        p: _load_variable(path, p, "u" if p in ("cb", "cr") else "f")
+        for p, path in paths.items()
+        if p in ("gt", "lr") or path.is_file()
+    }
     gt, lr = (held[part].astype(np.float64) for part in ("gt", "lr"))
     return TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
+import numpy as np
 from PIL import Image
 
 from idn_data.atomic import check_target, write_whole
-from idn_data.images import make_variants, read_y
+from idn_data.images import VARIANTS, make_variants, read_y
 from idn_data.patches import Plan, allocate_patches, cut_image, deal_shards, gt_levels
 from idn_data.patchfile import Header, PatchFile, PatchWriter, Storage
 from idn_data.recipe import BATCH, Recipe, name_shard
@@ -25,7 +26,6 @@ from idn_data.sources import Source, count_workers, digest_sources, map_in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     Progress = Callable[[str, int, int], None]
@@ -295,7 +295,8 @@ def save_augmented(
             f"two images are called {twice!r}: their augmented files would bear the same names; rename one"
         )
     for stem in stems:
-        check_target(folder / f"{stem}_0.bmp", force)
+        for number in range(VARIANTS):
+            check_target(folder / f"{stem}_{number}.bmp", force)
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(source: Source) -> int:
@@ -371,9 +372,9 @@ def verify_patches(
         for k in range(0, size, step):
             rows = slice(k, min(k + step, size))
             held = slice(first + rows.start, first + rows.stop)
-            # exact: each k has one value in the file
-            same = (file.lr[held, 0] == lr[rows]).all(axis=(1, 2)) & (file.gt[held, 0] == levels[gt[rows]]).all(
-                axis=(1, 2)
-            )
+            same = np.ones(rows.stop - rows.start, bool)
+            for found, wanted in ((file.lr[held, 0], lr[rows]), (file.gt[held, 0], levels[gt[rows]])):
+                bits = f"u{found.itemsize}"  # as bits, so that NaN and -0 count as well
+                same &= (found.view(bits) == wanted.view(bits)).all(axis=(1, 2))
             differ += int(len(same) - same.sum())
     return differ

@@ -1,0 +1,75 @@
+"""The contact sheet and the comparison: what is drawn where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from idn_data.patchfile import PatchFile
+from idn_data.pictures import Panel, draw_comparison, draw_patches, save_picture
+
+
+@pytest.fixture
+def patch_file(tmp_path: Path) -> Path:
+    """70 pairs whose number can be read off their brightness."""
+    path = tmp_path / "a.h5"
+    levels = np.linspace(0, 1, 70, dtype=np.float32)[:, None, None, None]
+    with h5py.File(path, "w") as file:
+        file["lr"] = np.broadcast_to(levels, (70, 1, 11, 11))
+        file["gt"] = np.broadcast_to(levels, (70, 1, 44, 44))
+    return path
+
+
+def test_sheet_spreads_over_the_file(patch_file: Path) -> None:
+    with PatchFile(patch_file) as file:
+        sheet = np.asarray(draw_patches(file, columns=3, rows=2))
+    cell, pair = 88, 2 * 88 + 2 + 12
+    seen = [
+        int(sheet[28 + 44 + row * (cell + 12), 6 + 44 + column * pair, 0]) for row in range(2) for column in range(3)
+    ]
+    numbers = np.linspace(0, 69, 6).astype(int)
+    assert seen == [round(255 * n / 69) for n in numbers]
+    for row in range(2):  # GT beside LR, of the same brightness
+        y = 28 + 44 + row * (cell + 12)
+        assert (sheet[y, 50] == sheet[y, 50 + 90]).all()
+
+
+def test_sheet_of_few_patches(patch_file: Path) -> None:
+    with PatchFile(patch_file) as file:
+        assert draw_patches(file, columns=20, rows=20).height > 0
+
+
+def test_comparison_shows_the_box_of_each_panel() -> None:
+    first = np.zeros((60, 90, 3), np.uint8)
+    second = np.full((60, 90), 200, np.uint8)
+    first[20:40, 30:60] = (0, 0, 250)
+    page = np.asarray(draw_comparison([Panel("a", first, "1 dB"), Panel("b", second)], (30, 20, 60, 40), height=120))
+    whole_width = round(120 * 90 / 60)
+    zoom_width = round(120 * 30 / 20)
+    x = 2 * 14 + whole_width + zoom_width // 2
+    assert tuple(page[14 + 60, x]) == (0, 0, 250)
+    assert tuple(page[14 + 60, x + zoom_width + 14]) == (200, 200, 200)
+    assert (page[14:134, 14 : 14 + whole_width] == (214, 40, 40)).all(axis=2).any()  # the box is drawn
+
+
+@pytest.mark.parametrize("box", [(-1, 0, 5, 5), (5, 5, 5, 9), (0, 0, 91, 5), (8, 9, 2, 10)])
+def test_box_outside(box: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="does not lie in the image of 90x60"):
+        draw_comparison([Panel("a", np.zeros((60, 90), np.uint8))], box)
+
+
+def test_panels_must_fit() -> None:
+    with pytest.raises(ValueError, match="at least one panel"):
+        draw_comparison([], (0, 0, 1, 1))
+    with pytest.raises(ValueError, match="of one size"):
+        draw_comparison([Panel("a", np.zeros((4, 4), np.uint8)), Panel("b", np.zeros((4, 5), np.uint8))], (0, 0, 1, 1))
+
+
+def test_save_picture_keeps_what_is_there(tmp_path: Path) -> None:
+    page = draw_comparison([Panel("a", np.zeros((60, 90), np.uint8))], (0, 0, 9, 9))
+    save_picture(page, tmp_path / "a.png")
+    with pytest.raises(FileExistsError, match="exists already"):
+        save_picture(page, tmp_path / "a.png")

@@ -1,0 +1,45 @@
+"""Tables as text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from idn_data.benchmark import ImageScore, Score
+from idn_data.tables import format_bytes, format_csv, format_image_scores, format_scores, format_table
+
+SCORE = Score("Set5", 2, "bicubic", "float", 5, 33.676, 0.93044, 33.68, 0.9304, "Y", 2, "ab", True)
+
+
+def test_columns_line_up() -> None:
+    assert format_table(["a", "bb"], [["xyz", "1"], ["x", "22"]]) == "a    bb\nxyz   1\nx    22"
+
+
+def test_differences_are_those_of_printed_numbers() -> None:
+    line = format_scores([SCORE]).splitlines()[1]
+    assert line.split() == ["Set5", "x2", "bicubic", "float", "5", "33.68", "0.9304", "33.68/0.9304", "+0.00/+0.0000"]
+    worse = replace(SCORE, psnr=33.661, ssim=0.9298)
+    assert format_scores([worse]).splitlines()[1].split()[-1] == "-0.02/-0.0006"
+    unknown = replace(SCORE, published_psnr=None, published_ssim=None)
+    assert format_scores([unknown]).splitlines()[1].split()[-2:] == ["-", "-"]
+
+
+def test_scores_fit_a_terminal() -> None:
+    assert max(map(len, format_scores([replace(SCORE, set="Urban100", images=100)]).splitlines())) <= 80
+
+
+def test_image_scores_and_csv() -> None:
+    rows = [ImageScore("Set5", 2, "bicubic", "float", "baby", 37.07, 0.9518)]
+    assert format_image_scores(rows).splitlines()[1].split() == [
+        "baby",
+        "Set5",
+        "x2",
+        "bicubic",
+        "float",
+        "37.07",
+        "0.9518",
+    ]
+    assert format_csv([{"a": 1, "b": None}, {"a": 'x,"y', "b": 2}]) == 'a,b\n1,\n"x,""y",2\n'
+
+
+def test_bytes() -> None:
+    assert (format_bytes(3_417_000_000), format_bytes(12_340_000)) == ("3.42 GB", "12.3 MB")
