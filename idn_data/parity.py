@@ -246,6 +246,8 @@ def _read_mat(path: Path) -> Iterator[Reference]:
             structs = [{key: case[key] for key in case.dtype.names or ()} for case in np.ravel(content["cases"])]
         else:  # one case, its fields as plain variables
             structs = [{k: v for k, v in content.items() if not k.startswith("__")}]
+        if not structs:
+            raise ValueError("it holds no case")
         for number, fields in enumerate(structs, 1):
             if "input" not in fields or "output" not in fields:
                 raise ValueError("it holds neither a struct array 'cases' nor the variables 'input' and 'output'")

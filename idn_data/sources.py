@@ -146,11 +146,10 @@ def read_sources(
 class BadImagesError(ValueError):
     """Some images cannot be used; `lines` holds one line for each."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
+    def __init__(self, lines: Sequence[str], all_bad: bool = False) -> None:
         self.lines = tuple(lines)
-        super().__init__(
-            f"{len(lines)} image(s) cannot be used; nothing was written. Mend them, or leave them out with --skip-bad"
-        )
+        advice = "take other images" if all_bad else "mend them, or leave them out with --skip-bad"
+        super().__init__(f"{len(lines)} image(s) cannot be used; nothing was written; {advice}")
 
 
 def read_folder(
@@ -175,7 +174,7 @@ def read_folder(
     """
     sources, bad = read_sources(list_images(folder), workers, progress)
     if bad and (not skip_bad or not sources):
-        raise BadImagesError(bad)
+        raise BadImagesError(bad, all_bad=not sources)
     return sources, bad
 
 

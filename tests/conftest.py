@@ -1,0 +1,84 @@
+"""Shared fixtures: real data where the environment names it, small pictures of our own everywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from idn_data.sources import find_fixtures
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+NO_DATA = 'IDN_DATA does not name a folder with train_data/291 and test_data/Set5; see README, "Data"'
+NO_MATLAB = 'neither IDN_MATLAB nor a folder matlab beside IDN_DATA holds pictures made by MATLAB; see README, "Data"'
+
+# (name, rows, columns, grey)
+PHOTOS = (
+    ("harbour.bmp", 120, 97, False),
+    ("meadow.jpg", 97, 130, False),
+    ("street.png", 131, 122, False),
+    ("stone.bmp", 101, 96, True),
+    ("water.png", 97, 97, True),
+)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The data root with the real sets."""
+    root = Path(os.environ.get("IDN_DATA") or "there is none")
+    if not ((root / "train_data" / "291").is_dir() and (root / "test_data" / "Set5").is_dir()):
+        pytest.skip(NO_DATA)
+    return root
+
+
+@pytest.fixture(scope="session")
+def matlab_folder() -> Path:
+    """Pictures made by MATLAB beside their inputs."""
+    beside = Path(os.environ.get("IDN_DATA") or "there is none") / ".." / "matlab"
+    folder = Path(os.environ.get("IDN_MATLAB") or beside)
+    if not folder.is_dir():
+        pytest.skip(NO_MATLAB)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exact() -> ModuleType:
+    """``fixtures/make_exact.py``, the oracle in rational arithmetic."""
+    spec = importlib.util.spec_from_file_location("make_exact", find_fixtures() / "make_exact.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def draw_photo(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """A picture with what photographs have, smooth light, edges, texture and noise: (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    planes = []
+    for _ in range(3):
+        light = 110 + 60 * np.sin(2 * np.pi * (rng.uniform(0.3, 1) * x + rng.uniform(0.3, 1) * y))
+        edge = 50 * (y > rng.uniform(0.3, 0.6) + 0.2 * x) - 40 * (np.hypot(x - 0.4, y - 0.5) < rng.uniform(0.1, 0.3))
+        texture = 15 * np.sin(2 * np.pi * (rng.uniform(10, 30) * x + rng.uniform(10, 30) * y))
+        planes.append(light + edge + texture + rng.normal(0, 4, (height, width)))
+    return np.clip(np.stack(planes, axis=2), 0, 255).astype(np.uint8)  # safe: clipped
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of five small pictures: BMP, JPEG and PNG, three in colour and two grey; always the same pixels."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, (name, height, width, grey) in enumerate(PHOTOS):
+        pixels = draw_photo(height, width, seed)
+        Image.fromarray(pixels[:, :, 1] if grey else pixels).save(folder / name)
+    return folder
