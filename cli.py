@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class TrainingLine:
+    """One line on standard error, rewritten each second; a line each minute where that is no terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.live, self.shown = quiet, sys.stderr.isatty(), 0.0
+
+    def __call__(self, at: Any) -> None:
+        now = time.monotonic()
+        if self.quiet or not (self.live or now - self.shown > 60 or at.step >= at.steps):
+            return
+        self.shown = now
+        psnr = "" if at.psnr is None else f"  PSNR {at.psnr:.2f} (best {at.best_psnr:.2f})"
+        left = f"{at.seconds_left / 60:.0f} min" if at.seconds_left >= 90 else f"{at.seconds_left:.0f} s"
+        text = f"{at.step:,}/{at.steps:,}  loss {at.loss:.4g}  rate {at.rate:.2g}  {at.patches_per_second:.0f}/s{psnr}"
+        click.echo(f"\r{text}  {left} left\x1b[K" if self.live else text, nl=not self.live, err=True)
+
+    def close(self) -> None:
+        if self.live and not self.quiet:
+            click.echo(err=True)
 
 
 def write_output(target: str | None, text: str) -> bool:
@@ -300,25 +322,37 @@ def make_test_command(
 
 
 @main.command("evaluate")
-@click.argument("method")
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
 @click.option(
     "--set", "sets", multiple=True, help="Repeatable: a test set or a folder.  [default: those that are there]"
 )
-@click.option("--scale", "scales", type=click.Choice(SCALES), multiple=True, help="Repeatable.  [default: 2, 3 and 4]")
+@click.option(
+    "--scale",
+    "scales",
+    type=click.Choice(SCALES),
+    multiple=True,
+    help="Repeatable.  [default: 2, 3 and 4; a network's own]",
+)
 @click.option(
     "--protocol", "protocols", type=click.Choice(("float", "uint8")), multiple=True, help="Repeatable.  [default: both]"
+)
+@click.option("--self-ensemble", is_flag=True, help="Networks: mean of 8 orientations.")
+@click.option(
+    "--save-images", type=click.Path(path_type=Path), metavar="DIR", help="Also save the SR images, in colour."
 )
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the scores as CSV; - is standard output.")
 @click.option("--per-image", is_flag=True, help="Also print the score of each image.")
 @workers_option
 @data_root_option
 @json_option
+@force_option
 @quiet_option
 def evaluate_command(
-    method: str, sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...], csv_file: str | None,
-    per_image: bool, workers: int | None, data_root: Path | None, json_file: str | None, quiet: bool,
+    methods: tuple[str, ...], sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...],
+    self_ensemble: bool, save_images: Path | None, csv_file: str | None, per_image: bool, workers: int | None,
+    data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Score a METHOD on the test sets, beside the published numbers. METHOD is bicubic.
+    """Score METHODs on the test sets, beside the published numbers. A METHOD is bicubic or a .safetensors of weights.
 
     \b
     Two protocols, Y channel, as many pixels shaved off each side as the scale:
@@ -328,30 +362,40 @@ def evaluate_command(
     \b
     Examples:
       idn evaluate bicubic --set Set5 --scale 2
-      idn evaluate bicubic --set Set5 --set Set14 --json scores.json
+      idn evaluate bicubic idn_x4.safetensors --set Set5 --set Set14 --json scores.json
     """
     from idn_data import benchmark
     from idn_data.sources import find_data_root, find_present_sets
     from idn_data.tables import format_csv, format_image_scores, format_scores
 
-    if method != "bicubic":
-        raise click.BadParameter(f"{method!r} is no method; one of: bicubic", param_hint="METHOD")
+    for name in methods:
+        if name != "bicubic" and not name.endswith(".safetensors"):
+            raise click.BadParameter(
+                f"{name!r} is no method; bicubic, or a .safetensors of weights", param_hint="METHOD"
+            )
+    if any(name != "bicubic" for name in methods):
+        from idn_train.session import open_method
+
+        opened = [open_method(name, self_ensemble) for name in methods]
+    else:
+        opened = [(benchmark.BICUBIC, None) for _ in methods]
     root = find_data_root(data_root)
     scores, rows, notes = [], [], []
     with Progress(quiet) as progress:
-        for name in sets or find_present_sets(root):
-            test_set = benchmark.open_set(name, root, workers)
-            for scale in sorted({int(s) for s in scales or SCALES}):
-                found, images = benchmark.evaluate(
-                    benchmark.BICUBIC,
-                    test_set,
-                    scale,
-                    protocols or ("float", "uint8"),
-                    workers=workers,
-                    progress=progress,
-                )
-                scores += found
-                rows += images
+        for set_name in sets or find_present_sets(root):
+            test_set = benchmark.open_set(set_name, root, workers)
+            for method, own_scale in opened:
+                wanted = sorted({int(s) for s in scales or ([own_scale] if own_scale else SCALES)})
+                if own_scale is not None and wanted != [own_scale]:
+                    raise click.BadParameter(f"{method.name} is made for scale {own_scale} alone", param_hint="--scale")
+                for scale in wanted:
+                    found, images = benchmark.evaluate(
+                        method, test_set, scale, protocols or ("float", "uint8"), workers=workers, progress=progress
+                    )
+                    scores += found
+                    rows += images
+                    if save_images:
+                        benchmark.save_results(method, test_set, scale, save_images, force=force, progress=progress)
             origin = (
                 "the authors' files"
                 if test_set.registered
@@ -418,6 +462,175 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
         raise ValueError(
             f"{len(failed)} reference(s) disagree, {failed[0].name} first; nothing that idn makes can be trusted"
         )
+
+
+@main.command("train")
+@click.option(
+    "--scale", type=click.Choice(SCALES), help="Factor between LR and SR.  [default: of the one patch file there is]"
+)
+@click.option("--stage", type=click.Choice(STAGES), help="README's hyper-parameters for it.  [default: pretrain]")
+@click.option(
+    "--recipe",
+    type=click.Choice(("readme", "express")),
+    default="readme",
+    show_default=True,
+    help="express: L1, 1e-3, cosine, bf16.",
+)
+@click.option(
+    "--data",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Repeatable: patch files.  [default: of scale and stage]",
+)
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: runs/<stage>_x<scale>]"
+)
+@click.option(
+    "--init", type=click.Path(path_type=Path), help="Weights to start from.  [finetune: the pretrained run's]"
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the patches.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option("--batch", type=click.IntRange(min=1), help="Patches a step.  [default: 64]")
+@click.option("--loss", type=click.Choice(("l1", "l2")), help="[default: pretrain l2, finetune l1]")
+@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Adam's.  [default: 1e-4]")
+@click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
+@click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
+@click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0]")
+@click.option("--weight-decay", type=click.FloatRange(min=0), help="λ of λ/2·‖w‖².  [default: 1e-4]")
+@click.option("--reconstruction-std", type=click.FloatRange(min=0), help="σ of its first weights; 0: He's rule.")
+@click.option("--precision", type=click.Choice(("float32", "bf16")), help="[default: float32; bf16 with express]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
+@click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
+@click.option(
+    "--validate-set", default="Set5", show_default=True, help="A test set or a folder; none if it is not there."
+)
+@click.option("--validate-every", type=click.IntRange(min=1), help="Steps.  [default: an epoch]")
+@click.option("--restart", is_flag=True, help="Begin anew where a run stands already.")
+@data_root_option
+@quiet_option
+def train_command(
+    folder: Path | None, files: tuple[Path, ...], recipe: str, device: str, validate_set: str,
+    validate_every: int | None, restart: bool, init: Path | None, minutes: float | None, data_root: Path | None,
+    quiet: bool, scale: str | None, stage: Any, **given: Any,
+) -> None:  # fmt: skip
+    """Train IDN; a run that was stopped or killed goes on where it was when started again with the same command.
+
+    \b
+    Examples:
+      idn train --scale 4 --stage pretrain
+      idn train --scale 4 --recipe express --minutes 10
+    """
+    from idn_data.sources import find_data_root
+    from idn_train import trainer
+    from idn_train.batches import load_patches
+    from idn_train.session import choose_files, find_init, make_config, make_validation
+
+    root = find_data_root(data_root)
+    files, scale_number, stage = choose_files(files, int(scale) if scale else None, stage, root)
+    config = make_config(scale_number, stage, recipe, given)
+    folder = folder or Path("runs") / f"{stage}_x{scale_number}"
+    init = init or find_init(config, folder)
+    if restart:
+        (folder / "last.safetensors").unlink(missing_ok=True)
+    where = trainer.choose_device(device)
+    with Progress(quiet) as progress:
+        patches = load_patches(files, where, progress)
+    validate = make_validation(validate_set, root, config.scale)
+    click.echo(
+        f"IDN x{config.scale}, {config.stage}: {len(patches):,} patches ({patches.bytes / 1e9:.2f} GB) on {where}, "
+        f"{config.precision}, batch {config.batch}, {config.loss}, rate {config.rate:g} ({config.schedule})"
+        + (f", from {init}" if init else "") + ("" if validate else f"; no validation: {validate_set} is not there")
+    )  # fmt: skip
+    line = TrainingLine(quiet)
+    result = trainer.train(
+        config, patches, folder, validate=validate, validate_every=validate_every or 0, init=init,
+        minutes=minutes or 0.0, watch=line,
+    )  # fmt: skip
+    line.close()
+    stopped = result.name == "last.safetensors"
+    click.echo(f"stopped; the same command goes on from {result}" if stopped else f"{result}")
+
+
+@main.command("import-caffe")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
+@click.option("--scale", type=click.Choice(SCALES), help="Of the network.  [default: as the file says]")
+@force_option
+def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) -> None:
+    """Convert the authors' FILE.caffemodel to weights that idn reads.
+
+    \b
+    Example:
+      idn import-caffe IDN_x4.caffemodel --out idn_original_x4.safetensors
+    """
+    from hashlib import sha256
+
+    from idn_train.caffe import read_caffemodel
+    from idn_train.checkpoint import save_weights
+
+    network = read_caffemodel(file, int(scale) if scale else None)
+    metadata = {"name": "IDN (Original)", "source": file.name, "source_sha256": sha256(file.read_bytes()).hexdigest()}
+    save_weights(out, network, metadata, force=force)
+    click.echo(f"{out}: IDN x{network.scale}, {sum(p.numel() for p in network.parameters()):,} parameters")
+
+
+@main.command("upscale")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--weights", required=True, type=click.Path(path_type=Path), help="A .safetensors; it sets the scale.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside each photo]")
+@click.option(
+    "--format", "suffix", type=click.Choice((".png", ".jpg", ".tif", ".webp")), default=".png", show_default=True
+)
+@click.option("--tile", type=click.IntRange(min=16), help="LR pixels along a tile's side.  [default: 384]")
+@click.option("--self-ensemble", is_flag=True, help="Mean of 8 orientations: better, 8 times slower.")
+@force_option
+@quiet_option
+def upscale_command(
+    photos: tuple[Path, ...], weights: Path, out: Path | None, suffix: str, tile: int | None, self_ensemble: bool,
+    force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Enlarge photos, or all those of folders. Colour, alpha, 16 bits of grey, EXIF and colour profile are kept.
+
+    \b
+    Example:
+      idn upscale holiday.jpg --weights idn_x2.safetensors
+    """
+    from idn_train.checkpoint import load_weights
+    from idn_train.upscale import TILE, plan_outputs, upscale_photo
+
+    network, _ = load_weights(weights)
+    for source, target in plan_outputs(photos, out, network.scale, suffix):
+        with Progress(quiet) as progress:
+            upscale_photo(
+                network, source, target, tile=tile or TILE, self_ensemble=self_ensemble, force=force, progress=progress
+            )
+        click.echo(target)
+
+
+@main.command("compare")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--scale", type=click.Choice(SCALES), required=True)
+@click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
+@click.option("--weights", multiple=True, help="Repeatable: networks to show beside bicubic.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True)
+@force_option
+def compare_command(
+    image: Path, scale: str, box: tuple[int, int, int, int], weights: tuple[str, ...], out: Path, force: bool
+) -> None:
+    """Draw GT, bicubic and networks on one IMAGE, whole and zoomed, with PSNR and SSIM.
+
+    \b
+    Example:
+      idn compare butterfly.bmp --scale 4 --box 100 60 160 110 --weights idn_x4.safetensors
+    """
+    from idn_data.pictures import save_picture
+    from idn_train.figure import draw_figure
+    from idn_train.session import open_method
+
+    save_picture(draw_figure(image, int(scale), box, [open_method(name)[0] for name in weights]), out, force)
+    click.echo(out)
 
 
 @main.command("demo")

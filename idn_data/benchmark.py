@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
+from idn_data.atomic import write_whole
+from idn_data.color import im2uint8, ycbcr2rgb
 from idn_data.images import read_image
 from idn_data.quality import PROTOCOLS, Protocol, score
 from idn_data.resize import imresize
@@ -148,10 +152,8 @@ def open_set(name: str, root: Path, workers: int | None = None, progress: Progre
         for path in mats:
             whole.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return TestSet(mat_folder.name, mat_folder, whole.hexdigest(), False, True, tuple(mats))
-    known = recognise_set(sources)
-    return TestSet(
-        known or folder.name, folder, digest_sources(sources), known is not None, False, tuple(s.path for s in sources)
-    )
+    known, paths = recognise_set(sources), tuple(s.path for s in sources)
+    return TestSet(known or folder.resolve().name, folder, digest_sources(sources), known is not None, False, paths)
 
 
 def evaluate(
@@ -227,8 +229,41 @@ def evaluate(
     return scores, rows
 
 
+def save_results(
+    method: Method,
+    test_set: TestSet,
+    scale: int,
+    folder: Path,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Save the SR images of a set as ``<image>_x<scale>_<method>.png``: Y by the method, Cb and Cr by bicubic.
+
+    As in the authors' scripts, Cb and Cr are those of the GT, reduced and enlarged by imresize.
+    """
+    paths, loaders = [], test_set.list_pairs(scale)
+    for done, load in enumerate(loaders, 1):
+        pair = load()
+        y = im2uint8(method.upscale(pair.lr, scale))
+        if pair.cb is not None and pair.cr is not None:
+            chroma = [imresize(imresize(plane, 1 / scale), scale) for plane in (pair.cb, pair.cr)]
+            picture = Image.fromarray(ycbcr2rgb(np.stack([y, *chroma], axis=2)))
+        else:
+            picture = Image.fromarray(y)
+        label = re.sub(r"[^A-Za-z0-9.+-]+", "_", method.name).strip("_")
+        paths.append(folder / f"{pair.name}_x{scale}_{label}.png")
+        with write_whole(paths[-1], force) as temporary:
+            picture.save(temporary, format="PNG")
+        if progress:
+            progress("saving images", done, len(loaders))
+    return paths
+
+
 def find_published(name: str, scale: int, method: str, protocol: Protocol) -> tuple[float, float] | None:
-    """The published PSNR and SSIM of a method in the protocol in which they were published; None if there are none."""
-    if protocol == "float" and method == "bicubic":
-        return read_published().get((name, scale, "bicubic"))
-    return None
+    """PSNR and SSIM published in a protocol: of bicubic by that name, else of IDN; None if there are none.
+
+    A network stands beside IDN (TensorFlow) fine-tuned in the float protocol, beside IDN (Original) in the other.
+    """
+    row = "bicubic" if method == "bicubic" else "IDN (TensorFlow) finetune" if protocol == "float" else "IDN (Original)"
+    return None if row == "bicubic" and protocol == "uint8" else read_published().get((name, scale, row))

@@ -113,12 +113,16 @@ def open_picture(path: Path | str) -> Iterator[Image.Image]:
         raise ImageError(f"{path}: {reason}") from None
 
 
-def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
-    grey_alpha = "LA;16B" in str(picture.tile)  # 16-bit grey with alpha, which Pillow widens to RGBA
+def load_as_stored(picture: Image.Image) -> Image.Image:
+    """Decode, with the pixels as they lie in the file: Pillow turns TIFF by its orientation, and no other format."""
     turned = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
     picture.load()
-    if turned in _TURN_BACK:  # Pillow turns TIFF, and no other format
-        picture = picture.transpose(_TURN_BACK[turned])
+    return picture.transpose(_TURN_BACK[turned]) if turned in _TURN_BACK else picture
+
+
+def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
+    grey_alpha = "LA;16B" in str(picture.tile)  # 16-bit grey with alpha, which Pillow widens to RGBA
+    picture = load_as_stored(picture)
     mode = picture.mode
     if grey_alpha:
         return np.ascontiguousarray(np.array(picture)[..., 0])

@@ -57,7 +57,7 @@ def test_wrong_usage_exits_with_2(photos: Path) -> None:
         ["inspect"],
     ):
         assert run(*arguments).exit_code == 2, arguments
-    check_failure(run("evaluate", "nonsense"), 2, "'nonsense' is no method")
+    check_failure(run("evaluate", "nonsense"), 2, "'nonsense' is no method; bicubic")
 
 
 def test_make_train_inspect_verify(photos: Path, tmp_path: Path) -> None:

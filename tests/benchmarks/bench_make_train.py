@@ -1,6 +1,6 @@
 """make-train beside the plain writing of the same bytes: h5py from memory, flush, fsync. One run, alternating.
 
-    IDN_DATA=... python tests/benchmarks/bench_make_train.py [--rounds 3] [--storage float32] [--folder DIR]
+IDN_DATA=... python tests/benchmarks/bench_make_train.py [--rounds 3] [--storage float32] [--folder DIR]
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
             seconds, peak = map(float, answer.stdout.split())
             size = path.stat().st_size
             rows.append(seconds - plain)
-            print(f"round {k + 1}: plain writing {plain:.2f} s, make-train {seconds:.2f} s (+{rows[-1]:.2f} s), "
+            print(f"round {k + 1}: plain writing {plain:.2f} s, make-train {seconds:.2f} s ({rows[-1]:+.2f} s), "
                   f"{291 / seconds:.1f} images/s, {size / seconds / 1e6:.0f} MB/s, {size / 1e9:.3f} GB, peak memory {peak:.0f} MiB")  # fmt: skip
         print(f"longer than plain writing: median {np.median(rows):.2f} s, from {min(rows):.2f} to {max(rows):.2f} s")
 

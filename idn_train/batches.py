@@ -1,0 +1,124 @@
+"""Patches on the device: one tensor each for LR and GT, shuffled there each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from idn_data.patchfile import PatchFile, PatchFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+STEP = 8192  # patches read at a time
+
+
+@dataclass(frozen=True)
+class Patches:
+    """All patches of a training, in order of the files.
+
+    lr : (N, 1, p, p) float32; gt : (N, 1, s·p, s·p) uint8 (k for k/255) or float32. On one device, the processor's or
+    the accelerator's; or in pinned memory beside it, where they do not fit (`stream`).
+    """
+
+    lr: Tensor
+    gt: Tensor
+    scale: int
+    digest: str
+    device: torch.device
+    stream: bool
+
+    def __len__(self) -> int:
+        return len(self.lr)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of both tensors."""
+        return sum(t.numel() * t.element_size() for t in (self.lr, self.gt))
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """LR (n, 1, p, p) and GT (n, 1, s·p, s·p) of some rows, float32 on the device, GT as k/255."""
+        lr, gt = self.lr[rows], self.gt[rows]
+        if self.stream:
+            lr, gt = (t.pin_memory().to(self.device, non_blocking=True) for t in (lr, gt))
+        return lr, gt.float().div_(255) if gt.dtype == torch.uint8 else gt
+
+    def batches(self, batch: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch from batch number `start` on; what does not fill a batch is left for other epochs.
+
+        The order depends on seed and epoch alone, so that a resumed run goes on with the very patches.
+        """
+        generator = torch.Generator(self.lr.device).manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self), generator=generator, device=self.lr.device)
+        pending = None
+        for k in range(start, len(self) // batch):
+            taken = self.take(order[k * batch : (k + 1) * batch])
+            if not self.stream:
+                yield taken
+                continue
+            if pending is not None:  # one batch ahead: its transfer runs while the last one computes
+                yield pending
+            pending = taken
+        if pending is not None:
+            yield pending
+
+
+def _read_file(path: Path | str, progress: Callable[[str, int, int], None] | None) -> tuple[Tensor, Tensor, int, str]:
+    with PatchFile(path) as file:
+        lr = np.empty((file.count, 1, file.lr_side, file.lr_side), np.float32)
+        gt = np.empty((file.count, 1, file.gt_side, file.gt_side), np.uint8)
+        for first in range(0, file.count, STEP):
+            last = min(first + STEP, file.count)
+            lr[first:last], values = file.read(first, last)
+            levels = np.rint(values * np.float32(255))
+            if not ((levels >= 0) & (levels <= 255)).all() or np.abs(levels / np.float32(255) - values).max() > 1e-6:
+                raise PatchFileError(f"{path}: GT holds values that are no k/255; make the file with idn make-train")
+            gt[first:last] = levels  # 0…255, checked just above: a quarter of float32, and nothing is lost
+            if not np.isfinite(lr[first:last]).all() or np.abs(lr[first:last]).max() > 2:
+                raise PatchFileError(f"{path}: LR holds values outside [0, 1] by far, or NaN; make the file again")
+            if progress:
+                progress("reading patches", last, file.count)
+        digest = str(file.attributes.get("source_digest", "unknown"))
+        return torch.from_numpy(lr), torch.from_numpy(gt), file.scale, digest
+
+
+def load_patches(
+    paths: Sequence[Path | str],
+    device: torch.device | str = "cpu",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Patches:
+    """Read patch files, ours or those of the MATLAB scripts, several shards as one, onto a device.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files of one scale and patch size.
+    device : device
+        Where they are to live. An accelerator takes them while they leave half of its memory free; else they stay in
+        the processor's memory and travel batch by batch.
+    progress : callable(what, done, total), optional
+
+    Raises
+    ------
+    PatchFileError
+        A file is missing or unsound, or files of different sizes are mixed.
+    """
+    device = torch.device(device)
+    parts = [_read_file(path, progress) for path in paths]
+    if not parts:
+        raise PatchFileError("no patch file was named; idn make-train makes one")
+    if any(part[1].shape[1:] != parts[0][1].shape[1:] or part[2] != parts[0][2] for part in parts):
+        raise PatchFileError("the patch files differ in scale or patch size; train on files of one recipe")
+    lr, gt = (torch.cat([part[k] for part in parts]) if len(parts) > 1 else parts[0][k] for k in (0, 1))  # type: ignore[misc]
+    stream = False
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        stream = lr.numel() * 4 + gt.numel() > free // 2
+    if device.type != "cpu" and not stream:
+        lr, gt = lr.to(device), gt.to(device)
+    return Patches(lr, gt, parts[0][2], " ".join(part[3] for part in parts), device, stream)
