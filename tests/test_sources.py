@@ -179,7 +179,7 @@ def test_read_folder_with_bad_images(photos: Path) -> None:
     (photos / "empty.png").write_bytes(b"")
     (photos / "text.bmp").write_text("not an image")
     with pytest.raises(
-        BadImagesError, match=r"2 image\(s\) cannot be used; nothing was written\..*--skip-bad"
+        BadImagesError, match=r"2 image\(s\) cannot be used; nothing was written; .*--skip-bad"
     ) as error:
         read_folder(photos)
     assert isinstance(error.value, ValueError)
