@@ -37,6 +37,8 @@ class Commands(click.Group):
                 text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
             elif isinstance(error, MemoryError):
                 text = "not enough memory; close other programs, or use smaller images or --workers 1"
+            elif isinstance(error, ModuleNotFoundError) and error.name in ("torch", "safetensors", "google"):
+                text = f"networks need {error.name}, which is not installed; pip install 'idn[train]'"
             if not known:
                 text = f"internal error, please report it ({type(error).__name__}: {text}); IDN_DEBUG=1 shows where"
             click.echo(f"idn: {text}", err=True)
@@ -140,6 +142,7 @@ def main() -> None:
       idn validate                               are the pixels MATLAB's?
       idn evaluate bicubic --set Set5            the published baseline
       idn make-train --scale 4 --stage pretrain  LR/GT patches of the 291 images
+      idn train --scale 4 --recipe express       IDN trained on them
       idn demo                                   all of it, on photographs that come along
 
     Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -411,7 +414,9 @@ def evaluate_command(
     click.echo(format_scores(scores))
     if per_image:
         click.echo("\n" + format_image_scores(rows))
-    click.echo(f"\nY channel, scale pixels shaved; SHA-256 of {'; '.join(notes)}")
+    click.echo("\nY channel, scale pixels shaved; SHA-256 of the images:")
+    for note in notes:
+        click.echo(f"  {note}")
 
 
 @main.command("validate")

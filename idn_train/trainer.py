@@ -37,7 +37,7 @@ Precision = Literal["float32", "bf16"]
 DIVERGED = 20.0  # times the loss of the first steps
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ValueError):
     """A run that cannot go on; the message says what happened and what to do."""
 
 

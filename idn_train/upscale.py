@@ -112,7 +112,7 @@ def upscale_y(
         A small overshoot, as imresize leaves, is fine.
     tile : int
         Side of the tiles in LR pixels, about. Each is computed with all pixels that reach it: the result is that of
-        the whole image but for float32's rounding, below 1e-6 (sums may run in another order at another size).
+        the whole image but for float32's rounding, below 1e-6.
     self_ensemble : bool
         Mean over the 8 orientations: eight times the work, for 0.1 to 0.2 dB.
 
@@ -246,10 +246,9 @@ def upscale_photo(
     check_target(target, force)
     pixels, alpha, mode, extras = _read_photo(source)
     height, width = s * pixels.shape[0], s * pixels.shape[1]
-    name = _find_format(target, mode, max(height, width))
+    name, peak = _find_format(target, mode, max(height, width)), 65535 if mode == "I;16" else 255
     alpha = None if alpha is None else imresize(alpha, s)  # (s·h, s·w)
     result = Image.new(mode, (width, height))
-    peak = 65535 if mode == "I;16" else 255
     tiles = _upscale_tiles(network, pixels, peak, tile, self_ensemble)
     for done, (total, rows, columns, sr) in enumerate(tiles, 1):
         # the cast to 16 bits is safe: clipped, and only fractions are cut off

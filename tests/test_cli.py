@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from idn_data.images import read_image
 
 COMMANDS = sorted(main.commands)
 
@@ -139,6 +140,7 @@ def test_evaluate_writes_csv_and_json(photos: Path, tmp_path: Path) -> None:
     assert [r["protocol"] for r in rows] == ["float", "uint8"]
     assert [float(r["psnr"]) for r in table] == [r["psnr"] for r in rows]
     assert "Y channel, scale pixels shaved" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_evaluate_prints_the_published_baseline(data_root: Path) -> None:
@@ -163,6 +165,52 @@ def test_validate_fails_on_a_wrong_reference(tmp_path: Path) -> None:
     check_failure(result, 1, "1 reference(s) disagree, wrong first")
     assert "FAIL  wrong.json: wrong" in result.stdout
     check_failure(run("validate", "--reference", tmp_path / "none.mat"), 1, "no such file or folder")
+
+
+def test_networks_through_the_same_commands(photos: Path, tmp_path: Path) -> None:
+    """train, evaluate, upscale and compare, one after the other, on a network of a few steps."""
+    root, run_folder = tmp_path / "root", tmp_path / "run"
+    made = run("make-train", "--scale", "4", "--images", photos, "--data-root", root, "--lr-patch", "6", "--quiet")
+    assert made.exit_code == 0, made.output
+    options = ["--recipe", "express", "--steps", "3", "--batch", "4", "--validate-set", photos, "--quiet"]
+    trained = run("train", "--data-root", root, "--run", run_folder, *options)
+    assert trained.exit_code == 0, trained.output
+    assert "IDN x4, pretrain:" in trained.stdout
+    weights = run_folder / "final.safetensors"
+    assert weights.is_file()
+
+    images = tmp_path / "sr"
+    scored = run(
+        "evaluate", "bicubic", weights, "--set", photos, "--scale", "4", "--save-images", images, "--json", "-"
+    )
+    assert scored.exit_code == 0, scored.output
+    assert [r["method"] for r in json.loads(scored.stdout)] == ["bicubic"] * 2 + ["final"] * 2
+    assert len(list(images.glob("*_x4_final.png"))) == 5
+    check_failure(run("evaluate", weights, "--set", photos, "--scale", "2"), 2, "is made for scale 4 alone")
+
+    enlarged = run("upscale", photos / "street.png", "--weights", weights, "--out", tmp_path / "large", "--quiet")
+    assert enlarged.exit_code == 0, enlarged.output
+    assert read_image(tmp_path / "large" / "street_x4.png").shape == (4 * 131, 4 * 122, 3)
+
+    figure = tmp_path / "figure.png"
+    box = ["--box", "10", "10", "60", "50"]
+    drawn = run("compare", photos / "street.png", "--scale", "4", *box, "--weights", weights, "--out", figure)
+    assert drawn.exit_code == 0, drawn.output
+    assert figure.stat().st_size > 5000
+
+
+def test_train_without_patches_names_the_next_step(tmp_path: Path) -> None:
+    missing = run("train", "--data-root", tmp_path, "--scale", "3")
+    check_failure(missing, 1, "make one with: idn make-train --scale 3 --stage pretrain")
+    check_failure(run("train", "--data", tmp_path / "none.h5"), 1, "none.h5: no such file")
+
+
+def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("idn_train.checkpoint", "idn_train.network", "idn_train.session", "idn_train.upscale"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = run("upscale", tmp_path / "a.png", "--weights", tmp_path / "w.safetensors")
+    check_failure(result, 1, "networks need torch, which is not installed; pip install 'idn[train]'")
 
 
 def test_unforeseen_errors_show_no_traceback(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
