@@ -95,6 +95,21 @@ class TrainingLine:
             click.echo(err=True)
 
 
+def load_kernels_aloud(quiet: bool) -> None:
+    """Load the kernels; the first time on a machine they are compiled, which takes seconds and is said."""
+    from threading import Timer
+
+    from idn_data.resize import load_kernels
+
+    said = "compiling the resize kernels, once on this machine"
+    timer = Timer(1.5, lambda: None if quiet else click.echo(said, err=True))
+    timer.start()
+    try:
+        load_kernels()
+    finally:
+        timer.cancel()
+
+
 def write_output(target: str | None, text: str) -> bool:
     """Write a report to the file its user named, or to standard output for ``-``; true if standard output is taken."""
     if target == "-":
@@ -204,6 +219,7 @@ def make_train_command(
     from idn_data.sources import find_data_root, find_set
     from idn_data.tables import format_bytes, format_estimate
 
+    load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     recipe = Recipe(int(scale), stage, lr_patch)
     images = images or find_set("291", root)
@@ -310,6 +326,7 @@ def make_test_command(
     from idn_data.sources import find_data_root, find_set
     from idn_data.testset import make_test
 
+    load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     folders = [find_set(name, root) for name in sets]
     for folder in folders:
@@ -382,6 +399,7 @@ def evaluate_command(
         opened = [open_method(name, self_ensemble) for name in methods]
     else:
         opened = [(benchmark.BICUBIC, None) for _ in methods]
+    load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     scores, rows, notes = [], [], []
     with Progress(quiet) as progress:
@@ -447,6 +465,7 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     from idn_data import benchmark, parity
     from idn_data.sources import find_data_root
 
+    load_kernels_aloud(quiet)
     given = [reference for path in references for reference in parity.read_references(path)]
     verdicts = []
     to_stdout = json_file == "-"

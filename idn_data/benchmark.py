@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from idn_data.atomic import write_whole
-from idn_data.color import im2uint8, ycbcr2rgb
 from idn_data.images import read_image
 from idn_data.quality import PROTOCOLS, Protocol, score
 from idn_data.resize import imresize
@@ -28,7 +27,7 @@ from idn_data.sources import (
     read_published,
     recognise_set,
 )
-from idn_data.testset import TestPair, list_test_pairs, make_test_pair
+from idn_data.testset import TestPair, compose_result, list_test_pairs, make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,12 +244,7 @@ def save_results(
     paths, loaders = [], test_set.list_pairs(scale)
     for done, load in enumerate(loaders, 1):
         pair = load()
-        y = im2uint8(method.upscale(pair.lr, scale))
-        if pair.cb is not None and pair.cr is not None:
-            chroma = [imresize(imresize(plane, 1 / scale), scale) for plane in (pair.cb, pair.cr)]
-            picture = Image.fromarray(ycbcr2rgb(np.stack([y, *chroma], axis=2)))
-        else:
-            picture = Image.fromarray(y)
+        picture = Image.fromarray(compose_result(method.upscale(pair.lr, scale), pair))
         label = re.sub(r"[^A-Za-z0-9.+-]+", "_", method.name).strip("_")
         paths.append(folder / f"{pair.name}_x{scale}_{label}.png")
         with write_whole(paths[-1], force) as temporary:

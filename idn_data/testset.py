@@ -12,9 +12,10 @@ import numpy as np
 from scipy.io import loadmat, savemat
 
 from idn_data.atomic import check_target, write_whole
-from idn_data.color import im2double, rgb2ycbcr
+from idn_data.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
 from idn_data.images import make_pair, modcrop, read_image
 from idn_data.recipe import SCALES
+from idn_data.resize import imresize
 from idn_data.sources import count_workers, map_in_order, read_folder
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> Test
     ycbcr = rgb2ycbcr(modcrop(image, scale))
     gt, lr = make_pair(np.ascontiguousarray(ycbcr[:, :, 0]), scale)
     return TestPair(name, scale, im2double(gt), lr, ycbcr[:, :, 1].copy(), ycbcr[:, :, 2].copy())
+
+
+def compose_colour(y: NDArray[np.floating], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB, (H, W, 3) uint8, of Y in [0, 1], rounded to 8 bits, and 8-bit Cb and Cr, each (H, W)."""
+    return ycbcr2rgb(np.stack((im2uint8(y), cb, cr), axis=2))
+
+
+def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8]:
+    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr go down and up again by bicubic."""
+    if pair.cb is None or pair.cr is None:
+        return im2uint8(sr)
+    cb, cr = (imresize(imresize(plane, 1 / pair.scale), pair.scale) for plane in (pair.cb, pair.cr))
+    return compose_colour(sr, cb, cr)
 
 
 def save_mat(path: Path | str, name: str, value: NDArray[np.generic], force: bool = False) -> None:

@@ -12,8 +12,7 @@ from idn_data.benchmark import BICUBIC
 from idn_data.images import modcrop, read_image
 from idn_data.pictures import Panel
 from idn_data.quality import score
-from idn_data.testset import make_test_pair
-from idn_train.upscale import compose_result
+from idn_data.testset import compose_result, make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

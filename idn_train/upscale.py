@@ -13,7 +13,7 @@ from torch import Tensor
 
 from idn_data.atomic import check_target, write_whole
 from idn_data.benchmark import Method
-from idn_data.color import im2uint8, ycbcr2rgb
+from idn_data.color import im2uint8
 from idn_data.images import ImageError, list_images, load_as_stored, open_picture
 from idn_data.resize import imresize
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idn_data.testset import TestPair
     from idn_train.network import IDN
 
     Progress = Callable[[str, int, int], None]
@@ -141,19 +140,6 @@ def make_method(
         return upscale_y(network, lr, self_ensemble=self_ensemble)
 
     return Method(name, upscale, clip=True)
-
-
-def compose_colour(y: NDArray[np.floating], cb: NDArray[Any], cr: NDArray[Any]) -> NDArray[np.uint8]:
-    """RGB, (H, W, 3) uint8, of Y in [0, 1], rounded to 8 bits, and 8-bit Cb and Cr, each (H, W)."""
-    return ycbcr2rgb(np.stack((im2uint8(y), cb, cr), axis=2))
-
-
-def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8]:
-    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr go down and up again by bicubic."""
-    if pair.cb is None or pair.cr is None:
-        return im2uint8(sr)
-    cb, cr = (imresize(imresize(plane, 1 / pair.scale), pair.scale) for plane in (pair.cb, pair.cr))
-    return compose_colour(sr, cb, cr)
 
 
 def _read_photo(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str, dict[str, Any]]:

@@ -11,10 +11,10 @@ from PIL import Image
 from idn_data import imresize, score
 from idn_data.benchmark import BICUBIC, Method
 from idn_data.images import ImageError
-from idn_data.testset import make_test_pair
+from idn_data.testset import compose_result, make_test_pair
 from idn_train.figure import draw_figure, make_panels
 from idn_train.network import IDN
-from idn_train.upscale import compose_result, make_method
+from idn_train.upscale import make_method
 
 ACCENT = (214, 40, 40)
 GAP = 14

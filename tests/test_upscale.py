@@ -17,14 +17,12 @@ from idn_data import imresize, rgb2ycbcr, ycbcr2rgb
 from idn_data.benchmark import Method, evaluate, open_set, upscale_bicubic
 from idn_data.color import im2double, im2uint8
 from idn_data.images import ImageError, list_images, modcrop, read_image, read_y
-from idn_data.testset import make_test_pair
+from idn_data.testset import compose_colour, compose_result, make_test_pair
 from idn_train.caffe import read_caffemodel
 from idn_train.network import IDN, SCALES
 from idn_train.upscale import (
     FORMATS,
     TILE,
-    compose_colour,
-    compose_result,
     make_method,
     plan_outputs,
     upscale_photo,
