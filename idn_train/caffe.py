@@ -10,7 +10,8 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from idn_train.network import IDN, SCALES
+from idn_data.recipe import SCALES
+from idn_train.network import IDN
 
 MAX_BYTES = 8 << 20  # the authors' files have 2.2 MB; a bound on the memory that a hostile one can claim
 

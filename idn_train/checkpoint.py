@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from idn_data.atomic import write_whole
-from idn_train.network import IDN, SCALES
+from idn_data.recipe import SCALES
+from idn_train.network import IDN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

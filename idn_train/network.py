@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone uses)
 from torch import Tensor, nn
 
+from idn_data.recipe import SCALES
 from idn_data.resize import compute_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCALES = (2, 3, 4)
 WIDTH = 64  # channels between the blocks
 SIDE = 16  # channels that pass by the second half of a block
 SLOPE = 0.05

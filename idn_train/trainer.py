@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -283,7 +283,7 @@ def identify_run(config: Config, patches: Patches, init: Path | None, minutes: f
     """What must be equal for a run to be resumed."""
     start = hashlib.sha256(init.read_bytes()).hexdigest() if init else ""
     return {
-        **asdict(replace(config)),
+        **asdict(config),
         "data": patches.digest,
         "patches": len(patches),
         "init": start,
@@ -301,7 +301,7 @@ class RunState:
     COLUMNS = ("step", "epoch", "loss", "rate", "psnr", "seconds")
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self.folder, self.identity, self.rows = folder, identity, []
+        self.folder, self.identity = folder, identity
         self.open_end = True  # the length of a cosine schedule under --minutes is still to be measured
         self.rows: list[dict[str, str]] = []
 
