@@ -31,18 +31,22 @@ class Commands(click.Group):
                 raise
             for line in getattr(error, "lines", ()):
                 click.echo(f"  {line}", err=True)
-            known = isinstance(error, (ValueError, OSError, IndexError, ImportError, MemoryError))
-            text = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, OSError) and error.strerror:
-                text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-            elif isinstance(error, MemoryError):
-                text = "not enough memory; close other programs, or use smaller images or --workers 1"
-            elif isinstance(error, ModuleNotFoundError) and error.name in ("torch", "safetensors", "google"):
-                text = f"networks need {error.name}, which is not installed; pip install 'idn[train]'"
-            if not known:
-                text = f"internal error, please report it ({type(error).__name__}: {text}); IDN_DEBUG=1 shows where"
-            click.echo(f"idn: {text}", err=True)
+            click.echo(f"idn: {describe_error(error)}", err=True)
             ctx.exit(1)
+
+
+def describe_error(error: Exception) -> str:
+    """One line for the user."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "not enough memory; close other programs, or use smaller images or --workers 1"
+    if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "safetensors", "google"):
+        return f"networks need {error.name}, which is not installed; pip install 'idn[train]'"
+    if isinstance(error, (ValueError, OSError, IndexError, ImportError)):
+        return text
+    return f"internal error, please report it ({type(error).__name__}: {text}); IDN_DEBUG=1 shows where"
 
 
 class Progress:
@@ -155,6 +159,7 @@ def main() -> None:
     \b
     Exact imresize, IDN patch files, test sets and scores. A first session:
       idn validate                               are the pixels MATLAB's?
+      idn fetch 291 Set5                         the authors' images
       idn evaluate bicubic --set Set5            the published baseline
       idn make-train --scale 4 --stage pretrain  LR/GT patches of the 291 images
       idn train --scale 4 --recipe express       IDN trained on them
@@ -162,6 +167,72 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage.
     """
+
+
+@main.command("fetch")
+@click.argument("sets", nargs=-1, type=click.Choice(("291", *SETS)), metavar="[SET]...")
+@click.option("--mirror", metavar="URL", help="Another server with the repository's paths below URL.")
+@click.option("--from", "local", type=click.Path(path_type=Path), metavar="DIR|ZIP", help="Take the files from there.")
+@click.option("--timeout", type=click.FloatRange(1, 3600), default=20, show_default=True, help="Seconds of silence.")
+@click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at a time.")
+@click.option("--dry-run", is_flag=True, help="Say what is there and what is lacking, and fetch nothing.")
+@data_root_option
+@json_option
+@force_option
+@quiet_option
+def fetch_command(
+    sets: tuple[str, ...], mirror: str | None, local: Path | None, timeout: float, workers: int, dry_run: bool,
+    data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Fetch image sets from the authors' repository, each file verified; without a SET, say what is there.
+
+    SET is 291, Set5, Set14, B100 or Urban100. Files that are there and right are kept, so that the same command goes on
+    where it was stopped.
+
+    \b
+    Examples:
+      idn fetch
+      idn fetch 291 Set5 Set14 B100 Urban100
+      idn fetch Set5 --from IDN-Caffe.zip
+    """
+    from collections import Counter
+    from contextlib import nullcontext
+    from dataclasses import asdict
+
+    from idn_data import download, fetch
+    from idn_data.sources import find_data_root, locate_set
+    from idn_data.tables import format_bytes, format_survey
+
+    if mirror and local:
+        raise click.UsageError("--mirror and --from exclude each other")
+    if not sets and (mirror or local or force):
+        raise click.UsageError(f"name the sets: {', '.join(fetch.ORIGINS)}")
+    try:
+        base = download.check_mirror(mirror) if mirror else download.REPOSITORY
+    except download.FetchError as error:
+        raise click.BadParameter(str(error), param_hint="--mirror") from None
+    root, chosen = find_data_root(data_root), [name for name in fetch.ORIGINS if name in sets or not sets]
+    if not sets or dry_run:
+        surveys = [fetch.survey_set(name, root) for name in chosen]
+        if not write_json(json_file, [asdict(survey) for survey in surveys]):
+            click.echo(f"{format_survey(surveys)}\n\ndata root: {root}")
+        return
+    if not quiet:
+        for name in chosen:
+            click.echo(f"{name}: {fetch.ORIGINS[name]}", err=json_file == "-")
+        click.echo(fetch.TERMS, err=json_file == "-")
+    files = fetch.choose_files(chosen)
+    source = download.open_local(local) if local else nullcontext(download.Web(base, timeout))
+    with source as read, Progress(quiet) as progress:
+        outcomes = fetch.fetch_files(files, root, read, force=force, workers=workers, progress=progress)
+    rows = [{**asdict(o.file), "file": str(o.path), "state": o.state, "why": o.why} for o in outcomes]
+    if not write_json(json_file, rows):
+        for name in chosen:
+            states = Counter(o.state for o in outcomes if o.file.set == name)
+            size = sum(o.file.bytes for o in outcomes if o.file.set == name and o.state in ("fetched", "replaced"))
+            counts = ", ".join(f"{count} {state}" for state, count in states.items())
+            click.echo(f"{locate_set(name, root)}: {counts}, {format_bytes(size)} written")
+    fetch.check_outcomes(outcomes, str(local or base))
 
 
 @main.command("make-train")
@@ -372,7 +443,9 @@ def evaluate_command(
     self_ensemble: bool, save_images: Path | None, csv_file: str | None, per_image: bool, workers: int | None,
     data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Score METHODs on the test sets, beside the published numbers. A METHOD is bicubic or a .safetensors of weights.
+    """Score METHODs on the test sets, beside the published numbers.
+
+    A METHOD is bicubic; idn, the networks that come along; or a .safetensors of weights.
 
     \b
     Two protocols, Y channel, as many pixels shaved off each side as the scale:
@@ -382,34 +455,41 @@ def evaluate_command(
     \b
     Examples:
       idn evaluate bicubic --set Set5 --scale 2
-      idn evaluate bicubic idn_x4.safetensors --set Set5 --set Set14 --json scores.json
+      idn evaluate bicubic idn --set Set5 --set Set14 --scale 4 --json scores.json
+      idn evaluate runs/pretrain_x4/best.safetensors --set Set5
     """
     from idn_data import benchmark
     from idn_data.sources import find_data_root, find_present_sets
     from idn_data.tables import format_csv, format_image_scores, format_scores
 
     for name in methods:
-        if name != "bicubic" and not name.endswith(".safetensors"):
+        if name not in ("bicubic", "idn") and not name.endswith(".safetensors"):
             raise click.BadParameter(
-                f"{name!r} is no method; bicubic, or a .safetensors of weights", param_hint="METHOD"
+                f"{name!r} is no method; bicubic, idn, or a .safetensors of weights", param_hint="METHOD"
             )
-    if any(name != "bicubic" for name in methods):
+    wanted, every = sorted({int(s) for s in scales}), [int(s) for s in SCALES]
+    opened: list[tuple[benchmark.Method, list[Any]]] = []
+    for name in methods:
+        if name == "bicubic":
+            opened.append((benchmark.BICUBIC, wanted or every))
+            continue
+        from idn_data.weightfile import list_shipped
         from idn_train.session import open_method
 
-        opened = [open_method(name, self_ensemble) for name in methods]
-    else:
-        opened = [(benchmark.BICUBIC, None) for _ in methods]
+        networks: list[Any] = (wanted or list_shipped() or every) if name == "idn" else [None]  # one for each scale
+        for scale in networks:
+            method, own = open_method(name, scale, self_ensemble)
+            if scale is None and wanted not in ([], [own]):
+                raise click.BadParameter(f"{method.name} is made for scale {own} alone", param_hint="--scale")
+            opened.append((method, [own]))
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     scores, rows, notes = [], [], []
     with Progress(quiet) as progress:
         for set_name in sets or find_present_sets(root):
             test_set = benchmark.open_set(set_name, root, workers)
-            for method, own_scale in opened:
-                wanted = sorted({int(s) for s in scales or ([own_scale] if own_scale else SCALES)})
-                if own_scale is not None and wanted != [own_scale]:
-                    raise click.BadParameter(f"{method.name} is made for scale {own_scale} alone", param_hint="--scale")
-                for scale in wanted:
+            for method, own_scales in opened:
+                for scale in own_scales:
                     found, images = benchmark.evaluate(
                         method, test_set, scale, protocols or ("float", "uint8"), workers=workers, progress=progress
                     )
@@ -488,6 +568,18 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
         )
 
 
+def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, float]:
+    """``500`` is steps, ``2min`` minutes; (steps, minutes), one of them 0."""
+    from re import fullmatch
+
+    found = fullmatch(r"([1-9][0-9]{0,8}|[0-9]{1,6}[.][0-9]{1,6})(min)?", value) if value else None
+    if value and (found is None or ("." in value and not found[2]) or float(found[1]) == 0):
+        raise click.BadParameter(f"{value!r} is neither steps, such as 500, nor minutes, such as 2min")
+    if found is None:
+        return 0, 0.0
+    return (0, float(found[1])) if found[2] else (int(found[1]), 0.0)
+
+
 @main.command("train")
 @click.option(
     "--scale", type=click.Choice(SCALES), help="Factor between LR and SR.  [default: of the one patch file there is]"
@@ -498,7 +590,7 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     type=click.Choice(("readme", "express")),
     default="readme",
     show_default=True,
-    help="express: L1, 1e-3, cosine, bf16.",
+    help="express: good weights soon.",
 )
 @click.option(
     "--data",
@@ -508,7 +600,7 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     help="Repeatable: patch files.  [default: of scale and stage]",
 )
 @click.option(
-    "--run", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: runs/<stage>_x<scale>]"
+    "--out", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: runs/<stage>_x<scale>]"
 )
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Weights to start from.  [finetune: the pretrained run's]"
@@ -517,64 +609,102 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a step.  [default: 64]")
-@click.option("--loss", type=click.Choice(("l1", "l2")), help="[default: pretrain l2, finetune l1]")
-@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Adam's.  [default: 1e-4]")
+@click.option("--loss", type=click.Choice(("l1", "l2")), help="[default: pretrain l2, finetune and express l1]")
+@click.option(
+    "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"
+)
+@click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 3e-3, 1.5e-3]")
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
 @click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
-@click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0]")
-@click.option("--weight-decay", type=click.FloatRange(min=0), help="λ of λ/2·‖w‖².  [default: 1e-4]")
+@click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0; express 100]")
+@click.option("--weight-decay", type=click.FloatRange(min=0), help="λ of λ/2·‖w‖².  [default: 1e-4; express 0]")
 @click.option("--reconstruction-std", type=click.FloatRange(min=0), help="σ of its first weights; 0: He's rule.")
-@click.option("--precision", type=click.Choice(("float32", "bf16")), help="[default: float32; bf16 with express]")
+@click.option(
+    "--average", type=click.FloatRange(0, 1, max_open=True), help="Decay of the weights' mean.  [express 0.998]"
+)
+@click.option(
+    "--precision",
+    type=click.Choice(("auto", "float32", "bf16")),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 where the device has it.",
+)
+@click.option("--compile/--no-compile", "compiled", default=None, help="torch.compile.  [default: on a GPU]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option(
     "--validate-set", default="Set5", show_default=True, help="A test set or a folder; none if it is not there."
 )
-@click.option("--validate-every", type=click.IntRange(min=1), help="Steps.  [default: an epoch]")
+@click.option(
+    "--validate-every", callback=read_interval, metavar="N|Nmin", help="Steps or minutes.  [default: an epoch]"
+)
+@click.option("--tensorboard", is_flag=True, help="Also write scalars and an image for TensorBoard.")
 @click.option("--restart", is_flag=True, help="Begin anew where a run stands already.")
 @data_root_option
 @quiet_option
 def train_command(
-    folder: Path | None, files: tuple[Path, ...], recipe: str, device: str, validate_set: str,
-    validate_every: int | None, restart: bool, init: Path | None, minutes: float | None, data_root: Path | None,
-    quiet: bool, scale: str | None, stage: Any, **given: Any,
+    folder: Path | None, files: tuple[Path, ...], recipe: Any, device: str, validate_set: str, precision: str,
+    compiled: bool | None, validate_every: tuple[int, float], tensorboard: bool, restart: bool, init: Path | None,
+    minutes: float | None, data_root: Path | None, quiet: bool, scale: str | None, stage: Any, **given: Any,
 ) -> None:  # fmt: skip
     """Train IDN; a run that was stopped or killed goes on where it was when started again with the same command.
+
+    On several GPUs: torchrun --nproc-per-node=K -m idn_train, with the same options.
 
     \b
     Examples:
       idn train --scale 4 --stage pretrain
       idn train --scale 4 --recipe express --minutes 10
     """
-    from idn_data.sources import find_data_root
-    from idn_train import trainer
+    import signal
+
+    from idn_data.benchmark import open_set
+    from idn_data.sources import find_data_root, find_patch_files
+    from idn_train import device as devices
+    from idn_train import session
     from idn_train.batches import load_patches
-    from idn_train.session import choose_files, find_init, make_config, make_validation
+    from idn_train.config import make_config
+    from idn_train.trainer import train
 
     root = find_data_root(data_root)
-    files, scale_number, stage = choose_files(files, int(scale) if scale else None, stage, root)
-    config = make_config(scale_number, stage, recipe, given)
+    files, scale_number, stage = find_patch_files(files, int(scale) if scale else None, stage, root)
+    where = devices.choose_device(device)
+    given["precision"] = devices.choose_precision(where, precision)
+    compiled = where.type == "cuda" if compiled is None else compiled  # on a processor it was slower
+    config = make_config(scale_number, stage, recipe, **given)
     folder = folder or Path("runs") / f"{stage}_x{scale_number}"
-    init = init or find_init(config, folder)
-    if restart:
-        (folder / "last.safetensors").unlink(missing_ok=True)
-    where = trainer.choose_device(device)
-    with Progress(quiet) as progress:
+    init = init or session.find_init(config, folder)
+    try:
+        test_set = open_set(validate_set, root)
+    except FileNotFoundError:
+        test_set = None
+    stops: list[int] = []
+    with devices.join_processes(where) as rank, Progress(quiet or rank > 0) as progress:
         patches = load_patches(files, where, progress)
-    validate = make_validation(validate_set, root, config.scale)
-    click.echo(
-        f"IDN x{config.scale}, {config.stage}: {len(patches):,} patches ({patches.bytes / 1e9:.2f} GB) on {where}, "
-        f"{config.precision}, batch {config.batch}, {config.loss}, rate {config.rate:g} ({config.schedule})"
-        + (f", from {init}" if init else "") + ("" if validate else f"; no validation: {validate_set} is not there")
-    )  # fmt: skip
-    line = TrainingLine(quiet)
-    result = trainer.train(
-        config, patches, folder, validate=validate, validate_every=validate_every or 0, init=init,
-        minutes=minutes or 0.0, watch=line,
-    )  # fmt: skip
-    line.close()
-    stopped = result.name == "last.safetensors"
-    click.echo(f"stopped; the same command goes on from {result}" if stopped else f"{result}")
+        progress.close()
+        if restart and rank == 0:
+            (folder / "last.safetensors").unlink(missing_ok=True)
+        title = f"IDN x{config.scale}, {config.stage}"
+        record = session.make_record(folder, f"{title}: PSNR on {validate_set}", test_set, config.scale, tensorboard)
+        if rank == 0:
+            chosen = [
+                f"{len(patches):,} patches, {patches.describe()}", f"{where}{' compiled' if compiled else ''}",
+                config.precision, f"batch {config.batch}", config.loss, f"rate {config.rate:g} ({config.schedule})",
+                *([f"from {init}"] if init else []), *([] if test_set else [f"no validation: no {validate_set} here"]),
+            ]  # fmt: skip
+            click.echo(f"{title}: {', '.join(chosen)}; results in {folder}")
+        line = TrainingLine(quiet)
+        for number in (signal.SIGINT, signal.SIGTERM):  # the step is finished first; a second time, python's own way
+            signal.signal(number, lambda n, _: (stops.append(n), signal.signal(n, signal.default_int_handler)))
+        result = train(
+            config, patches, folder, init=init, minutes=minutes or 0.0, compiled=compiled,
+            validate=session.make_validation(test_set, config.scale) if test_set else None,
+            validate_steps=validate_every[0], validate_minutes=validate_every[1],
+            stop=lambda: bool(stops), watch=line, record=record,
+        )  # fmt: skip
+        line.close()
+    if rank == 0:
+        click.echo(f"stopped; the same command goes on from {result}" if stops else result)
 
 
 @main.command("import-caffe")
@@ -591,10 +721,9 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
     """
     from hashlib import sha256
 
-    from idn_train.caffe import read_caffemodel
-    from idn_train.checkpoint import save_weights
+    from idn_train.checkpoint import load_caffemodel, save_weights
 
-    network = read_caffemodel(file, int(scale) if scale else None)
+    network = load_caffemodel(file, int(scale) if scale else None)
     metadata = {"name": "IDN (Original)", "source": file.name, "source_sha256": sha256(file.read_bytes()).hexdigest()}
     save_weights(out, network, metadata, force=force)
     click.echo(f"{out}: IDN x{network.scale}, {sum(p.numel() for p in network.parameters()):,} parameters")
@@ -602,7 +731,8 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
 
 @main.command("upscale")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", required=True, type=click.Path(path_type=Path), help="A .safetensors; it sets the scale.")
+@click.option("--scale", type=click.Choice(SCALES), help="How many times as high and wide.  [default: the weights']")
+@click.option("--weights", default="idn", show_default=True, help="idn, or a .safetensors, which sets the scale.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside each photo]")
 @click.option(
     "--format", "suffix", type=click.Choice((".png", ".jpg", ".tif", ".webp")), default=".png", show_default=True
@@ -612,32 +742,51 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
 @force_option
 @quiet_option
 def upscale_command(
-    photos: tuple[Path, ...], weights: Path, out: Path | None, suffix: str, tile: int | None, self_ensemble: bool,
-    force: bool, quiet: bool,
+    photos: tuple[Path, ...], scale: str | None, weights: str, out: Path | None, suffix: str, tile: int | None,
+    self_ensemble: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Enlarge photos, or all those of folders. Colour, alpha, 16 bits of grey, EXIF and colour profile are kept.
 
-    \b
-    Example:
-      idn upscale holiday.jpg --weights idn_x2.safetensors
-    """
-    from idn_train.checkpoint import load_weights
-    from idn_train.upscale import TILE, plan_outputs, upscale_photo
+    A photo that cannot be used is reported, and the others are enlarged all the same.
 
-    network, _ = load_weights(weights)
-    for source, target in plan_outputs(photos, out, network.scale, suffix):
-        with Progress(quiet) as progress:
-            upscale_photo(
-                network, source, target, tile=tile or TILE, self_ensemble=self_ensemble, force=force, progress=progress
-            )
-        click.echo(target)
+    \b
+    Examples:
+      idn upscale holiday.jpg --scale 4
+      idn upscale photos/ --out large --weights runs/finetune_x2/best.safetensors
+    """
+    if weights == "idn" and scale is None:
+        raise click.UsageError("which scale? give --scale 2, 3 or 4, or --weights with a file of weights")
+    from idn_data.photos import plan_outputs
+    from idn_data.weightfile import find_weights
+    from idn_train.checkpoint import load_weights
+    from idn_train.upscale import TILE, upscale_photo
+
+    network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
+    if scale and int(scale) != network.scale:
+        raise click.BadParameter(f"{weights} is made for scale {network.scale} alone", param_hint="--scale")
+    plan, failed = plan_outputs(photos, out, network.scale, suffix, force=force), 0
+    for source, target in plan:
+        try:
+            with Progress(quiet) as progress:
+                upscale_photo(
+                    network, source, target, tile=tile or TILE, self_ensemble=self_ensemble, force=force,
+                    progress=progress,
+                )  # fmt: skip
+            click.echo(target)
+        except (ValueError, MemoryError) as error:  # of this photo; where nothing can be written, nothing goes on
+            if len(plan) == 1:
+                raise
+            click.echo(f"idn: {describe_error(error)}", err=True)
+            failed += 1
+    if failed:
+        raise ValueError(f"{failed} of {len(plan)} photos could not be enlarged; see above")
 
 
 @main.command("compare")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--scale", type=click.Choice(SCALES), required=True)
 @click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
-@click.option("--weights", multiple=True, help="Repeatable: networks to show beside bicubic.")
+@click.option("--weights", multiple=True, help="Repeatable: idn, bicubic or a .safetensors.  [default: idn]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True)
 @force_option
 def compare_command(
@@ -646,14 +795,23 @@ def compare_command(
     """Draw GT, bicubic and networks on one IMAGE, whole and zoomed, with PSNR and SSIM.
 
     \b
-    Example:
-      idn compare butterfly.bmp --scale 4 --box 100 60 160 110 --weights idn_x4.safetensors
+    Examples:
+      idn compare butterfly.bmp --scale 4 --box 100 60 160 110
+      idn compare butterfly.bmp --scale 4 --box 100 60 160 110 --weights idn --weights a.safetensors
     """
+    from idn_data.atomic import check_target
+    from idn_data.figure import draw_figure
     from idn_data.pictures import save_picture
-    from idn_train.figure import draw_figure
-    from idn_train.session import open_method
 
-    save_picture(draw_figure(image, int(scale), box, [open_method(name)[0] for name in weights]), out, force)
+    check_target(out, force)
+    methods = []
+    if set(weights) != {"bicubic"}:  # bicubic is always there, and needs no torch
+        from idn_data.weightfile import list_shipped
+        from idn_train.session import open_method
+
+        names = weights or (["idn"] if int(scale) in list_shipped() else [])
+        methods = [open_method(name, int(scale))[0] for name in names if name != "bicubic"]
+    save_picture(draw_figure(image, int(scale), box, methods), out, force)
     click.echo(out)
 
 
@@ -661,9 +819,12 @@ def compare_command(
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything."
 )
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=1.5, show_default=True, help="Of training."
+)
 @quiet_option
-def demo_command(out: Path, quiet: bool) -> None:
-    """The whole way on a few public-domain photographs: patches, test set, scores, parity, a picture.
+def demo_command(out: Path, minutes: float, quiet: bool) -> None:
+    """The whole way on a few public-domain photographs: patches, test set, scores, parity, a network, pictures.
 
     \b
     Example:
@@ -674,13 +835,13 @@ def demo_command(out: Path, quiet: bool) -> None:
 
     def run(title: str, arguments: list[str]) -> None:
         click.echo(f"\n# {title}\n$ idn {' '.join(arguments)}")
-        if quiet and arguments[0] != "evaluate":
-            arguments = [*arguments, "--quiet"] if "--quiet" not in arguments else arguments
+        if quiet and arguments[0] not in ("evaluate", "compare") and "--quiet" not in arguments:
+            arguments = [*arguments, "--quiet"]
         main.main(arguments, standalone_mode=False)
 
-    picture = run_demo(out, run)
+    picture = run_demo(out, run, minutes)
     save_picture(picture, out / "comparison.png", force=True)
-    click.echo(f"\nLook at {out / 'patches.png'} and {out / 'comparison.png'}")
+    click.echo(f"\nLook at {out / 'patches.png'}, {out / 'comparison.png'} and {out / 'networks.png'}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ _HOME = {
     "Method": "benchmark",
     "evaluate": "benchmark",
     "open_set": "benchmark",
+    "draw_figure": "figure",
+    "read_photo": "photos",
+    "read_caffemodel": "caffe",
 }
 __all__ = sorted(_HOME)
 

@@ -1,4 +1,4 @@
-"""The whole way on photographs that scikit-image carries: patches, test set, scores, parity, and a picture."""
+"""The whole way on photographs that scikit-image carries: patches, test set, scores, parity, a network, pictures."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TRAIN_PHOTOS = ("astronaut.png", "camera.png", "chelsea.png", "rocket.jpg", "gravel.png", "brick.png")
 TEST_PHOTOS = ("coffee.png",)
 BOX = (316, 246, 436, 336)  # of coffee.png: the spoon and the handle of the cup
+MINUTES = 1.5  # of training
 
 
 def copy_photos(folder: Path) -> tuple[Path, Path]:
@@ -80,11 +81,12 @@ def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] 
     )
 
 
-def list_steps(folder: Path) -> list[tuple[str, list[str]]]:
+def list_steps(folder: Path, minutes: float = MINUTES) -> list[tuple[str, list[str]]]:
     """The demo as the commands a user would type: (what it shows, arguments of idn)."""
     train, test = str(folder / "train_data" / "photos"), str(folder / "test_data" / "photos")
     patches, sheet = str(folder / "train_data" / "idn_train_x4.h5"), str(folder / "patches.png")
-    mats = str(folder / "test_data" / "mat" / "photos")
+    mats, run = str(folder / "test_data" / "mat" / "photos"), folder / "run"
+    weights, picture = str(run / "final.safetensors"), str(folder / "networks.png")
     return [
         (
             f"Patches of {len(TRAIN_PHOTOS)} photographs, 40 variants each",
@@ -95,11 +97,22 @@ def list_steps(folder: Path) -> list[tuple[str, list[str]]]:
         ("A test set as .mat files", ["make-test", test, "--out", mats, "--force"]),
         ("The bicubic baseline", ["evaluate", "bicubic", "--set", test]),
         ("Parity with MATLAB", ["validate", "--quiet", "--data-root", str(folder)]),
-    ]
+        (
+            f"IDN trained on the patches for {minutes:g} min",
+            ["train", "--data", patches, "--recipe", "express", "--minutes", f"{minutes:g}", "--validate-set", test,
+             "--validate-every", "0.25min", "--out", str(run), "--restart"],
+        ),
+        ("The network beside bicubic", ["evaluate", "bicubic", weights, "--set", test, "--scale", "4"]),
+        (
+            "GT, bicubic and the network side by side",
+            ["compare", str(Path(test) / TEST_PHOTOS[0]), "--scale", "4", "--box", *map(str, BOX), "--weights", weights,
+             "--out", picture, "--force"],
+        ),
+    ]  # fmt: skip
 
 
-def run_demo(folder: Path, run: Callable[[str, list[str]], None]) -> Image.Image:
-    """Copy the photographs, let `run` perform each step, and draw the picture.
+def run_demo(folder: Path, run: Callable[[str, list[str]], None], minutes: float = MINUTES) -> Image.Image:
+    """Copy the photographs, let `run` perform each step, and draw the picture of the bicubics.
 
     Parameters
     ----------
@@ -107,8 +120,10 @@ def run_demo(folder: Path, run: Callable[[str, list[str]], None]) -> Image.Image
         Where everything goes.
     run : callable(title, arguments)
         Performs one idn command.
+    minutes : float
+        Of training.
     """
     _, test = copy_photos(folder)
-    for title, arguments in list_steps(folder):
+    for title, arguments in list_steps(folder, minutes):
         run(title, arguments)
     return compare_bicubics(test / TEST_PHOTOS[0])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.images import ImageError, list_images, read_y
+from idn_data.patchfile import PatchFile
+from idn_data.recipe import SCALES, STAGES, Recipe, Stage, name_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,18 +43,28 @@ def find_data_root(given: Path | str | None = None) -> Path:
     return Path(given or os.environ.get("IDN_DATA") or "data")
 
 
+def locate_set(name: str, root: Path) -> Path:
+    """Where ``291`` or a test set belongs below the data root, be it there or not."""
+    return root / ("train_data" if name == TRAIN_SET else "test_data") / name
+
+
 def find_set(name: str, root: Path) -> Path:
     """The folder of an image set: ``291`` or a test set below the data root, or any folder by its path."""
-    known = {TRAIN_SET: root / "train_data" / TRAIN_SET}
-    known.update({s: root / "test_data" / s for s in TEST_SETS})
-    folder = known.get(name, Path(name))
+    known = (TRAIN_SET, *TEST_SETS)
+    folder = locate_set(name, root) if name in known else Path(name)
     if folder.is_dir():
         return folder
     if name in known:
         raise FileNotFoundError(
-            f"{name} is not in {folder}; put its images there, or name the data root with --data-root or IDN_DATA"
+            f"{name} is not in {folder}; name the data root with --data-root or IDN_DATA, "
+            f"or get it with: {_say_fetch(name, root)}"
         )
     raise FileNotFoundError(f"no set or folder {name!r}; one of {', '.join(known)}, or the path of a folder of images")
+
+
+def _say_fetch(name: str, root: Path) -> str:
+    """The command that puts a set where it was looked for."""
+    return f"idn fetch {name}" + ("" if root == find_data_root() else f" --data-root {shlex.quote(str(root))}")
 
 
 def find_present_sets(root: Path) -> list[str]:
@@ -58,7 +72,8 @@ def find_present_sets(root: Path) -> list[str]:
     found = [s for s in TEST_SETS if (root / "test_data" / s).is_dir() or (root / "test_data" / "mat" / s).is_dir()]
     if not found:
         raise FileNotFoundError(
-            f"no test set below {root / 'test_data'}; name the data root with --data-root or IDN_DATA, or a --set"
+            f"no test set below {root / 'test_data'}; name the data root with --data-root or IDN_DATA, or a --set, "
+            f"or get one with: {_say_fetch('Set5', root)}"
         )
     return found
 
@@ -178,13 +193,33 @@ def read_folder(
     return sources, bad
 
 
+@dataclass(frozen=True)
+class Registered:
+    """One image as the authors ship it: set, name, size in bytes, SHA-256, and its path in their repository."""
+
+    set: str
+    name: str
+    bytes: int
+    sha256: str
+    path: str
+
+
+@cache
+def list_registered() -> tuple[Registered, ...]:
+    """Every image of the five sets as the authors ship them (``fixtures/registry.csv``)."""
+    with (find_fixtures() / "registry.csv").open(newline="", encoding="utf-8") as stream:
+        return tuple(
+            Registered(row["set"], row["file"], int(row["bytes"]), row["sha256"], row["path_in_repository"])
+            for row in csv.DictReader(stream)
+        )
+
+
 @cache
 def read_registry() -> dict[str, dict[str, str]]:
-    """set -> file name -> SHA-256, of the images as the authors ship them (``fixtures/registry.csv``)."""
+    """set -> file name -> SHA-256, of the images as the authors ship them."""
     sets: dict[str, dict[str, str]] = {}
-    with (find_fixtures() / "registry.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            sets.setdefault(row["set"], {})[row["file"]] = row["sha256"]
+    for file in list_registered():
+        sets.setdefault(file.set, {})[file.name] = file.sha256
     return sets
 
 
@@ -202,3 +237,46 @@ def read_published() -> dict[tuple[str, int, str], tuple[float, float]]:
             (row["set"], int(row["scale"]), row["method"]): (float(row["psnr_db"]), float(row["ssim"]))
             for row in csv.DictReader(stream)
         }
+
+
+def find_patch_files(
+    files: Sequence[Path], scale: int | None, stage: Stage | None, root: Path
+) -> tuple[list[Path], int, Stage]:
+    """The patch files to train on, with scale and stage: as given, else the one file, or the shards, below a data root.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        None is there; or several.
+    """
+    if files:
+        with PatchFile(files[0]) as file:
+            found = file.attributes.get("stage")
+            if scale not in (None, file.scale):
+                raise ValueError(f"{files[0]} holds patches of scale {file.scale}, not {scale}; leave out --scale")
+            return list(files), file.scale, stage or (found if found in STAGES else "pretrain")
+    folder = root / "train_data"
+    present: list[tuple[list[Path], int, Stage]] = []
+    for s, t in product(SCALES, STAGES):
+        name = Recipe(s, t).file_name
+        files = [folder / name] if (folder / name).is_file() else sorted(folder.glob(f"{Path(name).stem}.*-of-*.h5"))
+        if files and scale in (None, s) and stage in (None, t):
+            _check_shards(files, name)
+            present.append((files, s, t))
+    if len(present) == 1:
+        return present[0]
+    if not present:
+        wanted = f"--scale {scale or 4} --stage {stage or 'pretrain'}"
+        raise FileNotFoundError(f"no patch file in {folder}; make one with: idn make-train {wanted}")
+    choices = "; ".join(f"--scale {s} --stage {t}" for _, s, t in present)
+    raise ValueError(f"several patch files in {folder}; choose one with {choices}, or name it with --data")
+
+
+def _check_shards(files: Sequence[Path], name: str) -> None:
+    """Raise unless the files are all the shards of one set, or the one file itself."""
+    count = len(files) if files[0].name == name else int(files[0].stem.rpartition("-of-")[2])
+    wanted = [name_shard(name, k, count) for k in range(count)]
+    if missing := sorted(set(wanted) - {file.name for file in files}):
+        raise FileNotFoundError(f"{files[0].parent / missing[0]}: no such shard; make it, or use --data")
+    if extra := [file for file in files if file.name not in wanted]:
+        raise ValueError(f"{extra[0]} belongs to another set of shards than {files[0].name}; remove one, or use --data")

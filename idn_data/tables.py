@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from idn_data.benchmark import ImageScore, Score
+    from idn_data.fetch import Survey
     from idn_data.trainset import Estimate
 
 
@@ -67,3 +68,12 @@ def format_estimate(estimate: Estimate) -> str:
     if estimate.bytes > estimate.disk_free:
         lines.append("not enough disk space: choose another folder with --out, or --storage uint8")
     return "\n".join(lines)
+
+
+def format_survey(surveys: Sequence[Survey]) -> str:
+    """What is there of each image set, and what is lacking."""
+    rows = []
+    for s in surveys:
+        lacking = format_bytes(s.bytes_lacking) if s.bytes_lacking else "-"
+        rows.append([s.set, str(s.files), format_bytes(s.bytes), str(s.whole), str(s.wrong), lacking])
+    return format_table(["set", "files", "size", "whole", "wrong", "lacking"], rows)

@@ -9,17 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from idn_train.caffe import read_caffemodel as read_caffemodel
+    from idn_train.checkpoint import load_caffemodel as load_caffemodel
     from idn_train.checkpoint import load_weights as load_weights
     from idn_train.checkpoint import save_weights as save_weights
     from idn_train.network import IDN as IDN
 
-_MODULES = {
-    "IDN": "network",
-    "load_weights": "checkpoint",
-    "read_caffemodel": "caffe",
-    "save_weights": "checkpoint",
-}
+_MODULES = dict.fromkeys(("load_caffemodel", "load_weights", "save_weights"), "checkpoint") | {"IDN": "network"}
 __all__ = list(_MODULES)
 
 

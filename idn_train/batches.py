@@ -41,6 +41,11 @@ class Patches:
         """Bytes of both tensors."""
         return sum(t.numel() * t.element_size() for t in (self.lr, self.gt))
 
+    def describe(self) -> str:
+        """Bytes and place, for people."""
+        kind = "uint8" if self.gt.dtype == torch.uint8 else "float32"
+        return f"{self.bytes / 1e9:.2f} GB (GT {kind}) in {'pinned' if self.stream else self.device.type} memory"
+
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """LR (n, 1, p, p) and GT (n, 1, s·p, s·p) of some rows, float32 on the device, GT as k/255."""
         lr, gt = self.lr[rows], self.gt[rows]

@@ -1,125 +1,86 @@
-"""Weights in files: safetensors, with what made them as metadata."""
+"""Networks in files: weights with what made them, and the authors' own."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from idn_data.atomic import write_whole
 from idn_data.recipe import SCALES
+from idn_data.weightfile import read_tensors, write_tensors
 from idn_train.network import IDN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
-
 FORMAT = 1  # of the weight file; raised when an older reader would misread it
-KEY = (
-    "idn"  # the only metadata entry, JSON: safetensors writes several in random order, and equal runs give equal bytes
-)
 
 
 def save_weights(
     path: Path | str, network: IDN, metadata: Mapping[str, Any] | None = None, *, force: bool = False
 ) -> None:
-    """Write the weights of a network, whole or not at all.
+    """Write the weights of a network as float32, whole or not at all; errors as `idn_data.weightfile.write_tensors`.
 
-    Parameters
-    ----------
-    path : path
-        The file, by custom ``*.safetensors``.
-    network : IDN
-        On any device; stored as float32.
-    metadata : mapping, optional
-        What made the weights (recipe, digest of the data, scores): names to anything JSON can hold. ``format`` and
-        ``scale`` are added. The same weights and metadata give the same bytes.
-    force : bool
-        Replace an existing file.
-
-    Raises
-    ------
-    ValueError
-        For weights that are not finite, or metadata with a reserved name or that JSON cannot hold.
-    FileExistsError
-        The file is there and `force` is false.
+    `metadata` says what made them (recipe, digest of the data, scores); ``format`` and ``scale`` are added.
     """
     given = dict(metadata or {})
     if reserved := sorted({"format", "scale"} & given.keys()):
         raise ValueError(f"metadata must not set {', '.join(reserved)}: the network decides; leave it out")
-    try:
-        text = json.dumps({**given, "format": FORMAT, "scale": network.scale}, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata is not JSON: {error}; give strings, finite numbers, lists or dicts") from error
     # float32 is what the network computes in; the copies are contiguous, as the format asks
-    tensors = {name: t.detach().float().cpu().contiguous() for name, t in network.state_dict().items()}
-    _check_finite(tensors, "the network")
-    with write_whole(path, force) as temporary:
-        temporary.write_bytes(save(tensors, {KEY: text}))
+    tensors = {name: t.detach().float().cpu().contiguous().numpy() for name, t in network.state_dict().items()}
+    write_tensors(path, tensors, {**given, "format": FORMAT, "scale": network.scale}, force=force)
 
 
 def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
-    """Read a file of `save_weights`.
-
-    Returns
-    -------
-    network : IDN
-        On the CPU, float32, in evaluation mode.
-    metadata : dict
-        As given to `save_weights`, with ``format`` and ``scale``.
+    """Read a file of `save_weights`: the network, on the CPU, float32, in evaluation mode, and the metadata.
 
     Raises
     ------
     ValueError
-        For a file that is missing, damaged or not a set of finite IDN weights. Nothing in it is ever executed.
+        As `idn_data.weightfile.read_tensors`; and for a file that does not hold the weights of an IDN.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; 'idn train' makes weights, 'idn import-caffe' converts the authors'")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = _read_metadata(path, (file.metadata() or {}).get(KEY))
-            network = IDN(metadata["scale"])
-            expected = {name: list(t.shape) for name, t in network.state_dict().items()}
-            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dict)
-            for name in sorted(expected.keys() | found.keys()):
-                if expected.get(name) != found.get(name):
-                    raise ValueError(
-                        f"{path}: tensor {name!r} has shape {found.get(name, 'none: it is missing')}, IDN's is "
-                        f"{expected.get(name, 'none: it has no such tensor')}; use a file that 'idn train' wrote"
-                    )
-            tensors = {name: file.get_tensor(name) for name in expected}
-    except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: not a safetensors file, or damaged ({reason}); copy or make it again") from error
-    if wrong := [f"{name} {t.dtype}" for name, t in tensors.items() if t.dtype != torch.float32]:
-        raise ValueError(f"{path}: tensor {wrong[0]} is not float32; convert it to float32 first")
-    _check_finite(tensors, str(path))
-    network.load_state_dict(tensors)
-    return network.eval(), metadata
-
-
-def _read_metadata(path: Path, text: str | None) -> dict[str, Any]:
-    try:
-        metadata = json.loads(text or "")
-        version, scale = metadata["format"], metadata["scale"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError(
-            f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote"
-        ) from None
+    tensors, metadata = read_tensors(path)
+    version, scale = metadata.get("format"), metadata.get("scale")
+    if version is None or scale is None:
+        raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
     if version != FORMAT:
         raise ValueError(f"{path}: weight format {version!r}, this version reads {FORMAT}; install a newer idn")
     if scale not in SCALES or not isinstance(scale, int):
         raise ValueError(f"{path}: scale {scale!r} is none of {', '.join(map(str, SCALES))}; make the file again")
-    return dict(metadata)
+    network = IDN(scale)
+    expected = {name: list(t.shape) for name, t in network.state_dict().items()}
+    found = {name: list(array.shape) for name, array in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(
+                f"{path}: tensor {name!r} has shape {found.get(name, 'none: it is missing')}, IDN's is "
+                f"{expected.get(name, 'none: it has no such tensor')}; use a file that 'idn train' wrote"
+            )
+    if wrong := [f"{name} {array.dtype}" for name, array in tensors.items() if array.dtype != "float32"]:
+        raise ValueError(f"{path}: tensor {wrong[0]} is not float32; convert it to float32 first")
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    return network.eval(), metadata
 
 
-def _check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{where}: {name} holds NaN or infinity; go back to an earlier checkpoint or a lower rate")
+def load_caffemodel(path: Path | str, scale: int | None = None) -> IDN:
+    """Build the network of one of the authors' .caffemodel files: on the CPU, float32, in evaluation mode.
+
+    `scale`, one of 2, 3, 4, is for a file that does not say its own.
+
+    Raises
+    ------
+    ValueError
+        As `idn_data.caffe.read_caffemodel`, which reads it; and where the scale is unknown, or another than `scale`.
+    """
+    from idn_data.caffe import read_caffemodel
+
+    said, layers = read_caffemodel(path)
+    if (scale := scale or said) is None:
+        raise ValueError(f"{path}: does not say its scale; give it, one of {', '.join(map(str, SCALES))}")
+    if said not in (None, scale):
+        raise ValueError(f"{path}: made for scale {said}, not {scale}; name the file of the scale you want")
+    network = IDN(scale)
+    arrays = (torch.from_numpy(array) for layer in layers.values() for array in layer)  # in the order of IDN's own
+    network.load_state_dict(dict(zip(network.state_dict(), arrays, strict=True)))
+    return network.eval()

@@ -77,11 +77,12 @@ class IDN(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def from_pretrained(cls, path: Path | str) -> IDN:
-        """Build the network of a weight file (.safetensors); see `idn_train.checkpoint.load_weights`."""
+    def from_pretrained(cls, source: int | Path | str) -> IDN:
+        """Build a network with the weights that come along for a scale (2, 3, 4), or those of a file (.safetensors)."""
+        from idn_data.weightfile import find_weights
         from idn_train.checkpoint import load_weights
 
-        return load_weights(path)[0]
+        return load_weights(find_weights("idn", source) if isinstance(source, int) else source)[0]
 
     @torch.no_grad()
     def reset_parameters(

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_DATA = 'IDN_DATA does not name a folder with train_data/291 and test_data/Set5; see README, "Data"'
+NO_WEIGHTS = (
+    "needs the authors' weights: put IDN_x2, IDN_x3 and IDN_x4.caffemodel of their repository IDN-Caffe in a folder "
+    "and set IDN_WEIGHTS to it"
+)
 NO_MATLAB = 'neither IDN_MATLAB nor a folder matlab beside IDN_DATA holds pictures made by MATLAB; see README, "Data"'
 
 # (name, rows, columns, grey)
@@ -47,6 +51,17 @@ def matlab_folder() -> Path:
     folder = Path(os.environ.get("IDN_MATLAB") or beside)
     if not folder.is_dir():
         pytest.skip(NO_MATLAB)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def authors_weights() -> Path:
+    """The authors' .caffemodel files: in IDN_WEIGHTS, or in a folder weights beside IDN_DATA."""
+    root = os.environ.get("IDN_DATA")
+    beside = Path(root).resolve().parent / "weights" if root else Path("there is none")
+    folder = Path(os.environ.get("IDN_WEIGHTS") or beside)
+    if not (folder / "IDN_x2.caffemodel").is_file():
+        pytest.skip(NO_WEIGHTS)
     return folder
 
 

@@ -191,7 +191,7 @@ def test_digest_follows_the_content(photos: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_set(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"Set5 is not in .*; put its images there, or name the data root"):
+    with pytest.raises(FileNotFoundError, match=r"Set5 is not in .*, or get it with: idn fetch Set5"):
         open_set("Set5", tmp_path)
     with pytest.raises(FileNotFoundError, match="no set or folder 'Set6'; one of 291, Set5"):
         open_set("Set6", tmp_path)

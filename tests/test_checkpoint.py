@@ -1,17 +1,29 @@
-"""idn_train.checkpoint: weight files."""
+"""idn_train.checkpoint: weight files, those that come along, and the authors' own."""
 
 import json
 import struct
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
+from test_caffe import draw_blobs, encode_net
+from torch import Tensor
+from torch.nn import functional
 
+from idn_data import imresize
+from idn_data.benchmark import evaluate, open_set
+from idn_data.weightfile import find_weights, list_shipped
 from idn_train import IDN
-from idn_train.checkpoint import load_weights, save_weights
+from idn_train.checkpoint import load_caffemodel, load_weights, save_weights
+from idn_train.upscale import make_method
+
+# Of a trial with these weights; the paper prints 37.83/0.9600, 34.11/0.9253, 31.82/0.8903.
+SET5 = {2: (37.827, 0.9600), 3: (34.113, 0.9253), 4: (31.809, 0.8902)}
 
 
 @pytest.fixture
@@ -125,7 +137,7 @@ def test_wrong_tensors(tmp_path, network):
             **good,
             "upsample.weight": torch.zeros(64, 1, 9, 9),
         },
-        r"upsample\.bias torch\.float16 is not float32": {**good, "upsample.bias": torch.zeros(1).half()},
+        r"upsample\.bias float16 is not float32": {**good, "upsample.bias": torch.zeros(1).half()},
         r"features\.0\.bias holds NaN": {**good, "features.0.bias": torch.full((64,), torch.nan)},
     }
     for message, tensors in cases.items():
@@ -168,3 +180,122 @@ def test_damage_anywhere_in_the_header_is_one_line_or_harmless(tmp_path, network
         assert "\n" not in str(error)  # noqa: PT017 (most damage raises, some is harmless)
     else:
         assert all(t.isfinite().all() for t in loaded.state_dict().values())
+
+
+# ---- weights that come along
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch) -> Path:
+    """A folder of weights for 2 and 4, and none for 3."""
+    folder = tmp_path / "weights"
+    for scale in (2, 4):
+        network = IDN(scale)
+        network.reset_parameters(torch.Generator().manual_seed(scale))
+        save_weights(folder / f"idn_x{scale}.safetensors", network, {"name": "IDN (ours)"})
+    monkeypatch.setattr("idn_data.weightfile.WEIGHTS", folder)
+    return folder
+
+
+def test_idn_is_the_file_of_its_scale_and_all_else_a_path(shipped):
+    assert list_shipped() == [2, 4]
+    assert find_weights("idn", 2) == shipped / "idn_x2.safetensors"
+    assert find_weights("idn", 4) == shipped / "idn_x4.safetensors"
+    for path in ("idn.safetensors", "a/idn", Path("b")):
+        assert find_weights(path) == find_weights(path, 4) == Path(path)
+
+
+def test_from_pretrained_takes_a_scale(shipped):
+    for scale in (2, 4):
+        expected = load_weights(shipped / f"idn_x{scale}.safetensors")[0].state_dict()
+        network = IDN.from_pretrained(scale)
+        assert network.scale == scale and not network.training
+        assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
+    with pytest.raises(ValueError, match="no weights of scale 3 come along"):
+        IDN.from_pretrained(3)
+
+
+def test_weights_that_do_not_come_along(shipped):
+    with pytest.raises(ValueError, match="idn is a network for each scale: give --scale, one of 2, 3, 4"):
+        find_weights("idn")
+    with pytest.raises(ValueError, match="give --scale, one of 2, 3, 4"):
+        find_weights("idn", 5)
+    train = "make them with: idn train --scale 3 --recipe express"
+    with pytest.raises(ValueError, match=rf"no weights of scale 3 come along \(there are: 2, 4\); {train}"):
+        find_weights("idn", 3)
+    for path in shipped.iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"no weights of scale 3 come along \(there are: none\); {train}"):
+        find_weights("idn", 3)
+
+
+def test_what_comes_along_can_be_loaded():
+    """Whichever of the files are in this installation."""
+    for scale in list_shipped():
+        network, metadata = load_weights(find_weights("idn", scale))
+        assert network.scale == metadata["scale"] == scale
+        assert metadata["name"] == "IDN (ours)"
+
+
+# ---- the authors' weights
+
+
+def run_as_caffe(layers: dict[str, tuple[np.ndarray, ...]], lr: Tensor, scale: int) -> Tensor:
+    """The authors' network layer by layer under their names; its output begins at SR pixel (s - 1, s - 1)."""
+    blobs = {name: [torch.from_numpy(array) for array in arrays] for name, arrays in layers.items()}
+
+    def conv(name: str, x: Tensor, groups: int = 1) -> Tensor:
+        weight, bias = blobs[name]
+        x = functional.conv2d(x, weight, bias, padding=weight.shape[3] // 2, groups=groups)
+        return functional.leaky_relu(x, 0.05)
+
+    x = conv("conv2", conv("conv1", lr))
+    for n, down in ((3, "down1"), (4, "down2"), (5, "down3"), (6, "down4")):
+        y = conv(f"conv{n}_3", conv(f"conv{n}_2", conv(f"conv{n}_1", x), groups=4))
+        z = conv(f"conv{n}_6", conv(f"conv{n}_5", conv(f"conv{n}_4", y[:, 16:]), groups=4))
+        x = conv(down, torch.cat((x, y[:, :16]), dim=1) + z)
+    return functional.conv_transpose2d(x, *blobs["upsample"], stride=scale, padding=8)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_computes_what_the_caffe_network_does(tmp_path, scale, legacy):
+    path, blobs = tmp_path / "idn.caffemodel", draw_blobs()
+    path.write_bytes(encode_net(blobs, stride=scale, legacy=legacy))
+    network = load_caffemodel(path)
+    assert network.scale == scale and not network.training
+    lr = torch.rand(1, 1, 9, 14, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        sr = network(lr)[:, :, scale - 1 :, scale - 1 :]
+        residual = run_as_caffe(blobs, lr, scale)
+    bicubic = torch.from_numpy(imresize(lr[0, 0].double().numpy(), scale))[scale - 1 :, scale - 1 :]
+    assert residual.std() > 0.1
+    torch.testing.assert_close(sr[0, 0], residual[0, 0] + bicubic.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_scale_can_be_given_where_the_caffemodel_has_none(tmp_path):
+    path = tmp_path / "idn.caffemodel"
+    path.write_bytes(encode_net(draw_blobs(), stride=None))
+    assert load_caffemodel(path, scale=4).scale == 4
+    with pytest.raises(ValueError, match=r"idn\.caffemodel: does not say its scale; give it, one of 2, 3, 4"):
+        load_caffemodel(path)
+    with pytest.raises(ValueError, match="scale must be one of 2, 3, 4; got 5"):
+        load_caffemodel(path, scale=5)
+
+
+def test_another_scale_than_the_caffemodel_has(tmp_path):
+    path = tmp_path / "idn.caffemodel"
+    path.write_bytes(encode_net(draw_blobs(), stride=3))
+    assert load_caffemodel(path, scale=3).scale == 3
+    with pytest.raises(ValueError, match="made for scale 3, not 2; name the file of the scale you want"):
+        load_caffemodel(path, scale=2)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_authors_weights_reproduce_the_paper(authors_weights, data_root, scale):
+    network = load_caffemodel(authors_weights / f"IDN_x{scale}.caffemodel")
+    assert network.scale == scale
+    scores, images = evaluate(make_method(network, "IDN"), open_set("Set5", data_root), scale, ["uint8"])
+    assert len(images) == 5
+    assert scores[0].psnr == pytest.approx(SET5[scale][0], abs=0.002)
+    assert scores[0].ssim == pytest.approx(SET5[scale][1], abs=0.0001)

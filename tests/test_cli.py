@@ -13,6 +13,8 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
+from test_caffe import draw_blobs, encode_net
 
 from cli import main
 from idn_data.images import read_image
@@ -20,7 +22,7 @@ from idn_data.images import read_image
 COMMANDS = sorted(main.commands)
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: str | int | Path) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
@@ -173,7 +175,7 @@ def test_networks_through_the_same_commands(photos: Path, tmp_path: Path) -> Non
     made = run("make-train", "--scale", "4", "--images", photos, "--data-root", root, "--lr-patch", "6", "--quiet")
     assert made.exit_code == 0, made.output
     options = ["--recipe", "express", "--steps", "3", "--batch", "4", "--validate-set", photos, "--quiet"]
-    trained = run("train", "--data-root", root, "--run", run_folder, *options)
+    trained = run("train", "--data-root", root, "--out", run_folder, *options)
     assert trained.exit_code == 0, trained.output
     assert "IDN x4, pretrain:" in trained.stdout
     weights = run_folder / "final.safetensors"
@@ -197,6 +199,146 @@ def test_networks_through_the_same_commands(photos: Path, tmp_path: Path) -> Non
     drawn = run("compare", photos / "street.png", "--scale", "4", *box, "--weights", weights, "--out", figure)
     assert drawn.exit_code == 0, drawn.output
     assert figure.stat().st_size > 5000
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weights that come along, for 2 and 4, that add nothing to bicubic but a little light."""
+    import torch
+
+    from idn_train.checkpoint import save_weights
+    from idn_train.network import IDN
+
+    for scale in (2, 4):
+        network = IDN(scale)
+        with torch.no_grad():
+            network.upsample.weight.zero_()
+            network.upsample.bias.fill_(scale / 100)
+        save_weights(tmp_path / "weights" / f"idn_x{scale}.safetensors", network, {"name": "IDN (ours)"})
+    monkeypatch.setattr("idn_data.weightfile.WEIGHTS", tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def test_upscale_takes_the_weights_that_come_along(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    street, out = photos / "street.png", tmp_path / "out"
+    large = run("upscale", street, "--scale", "4", "--out", out, "--quiet")
+    assert large.exit_code == 0, large.output
+    assert large.stdout.split() == [str(out / "street_x4.png")]
+    assert read_image(out / "street_x4.png").shape == (4 * 131, 4 * 122, 3)
+
+    other = tmp_path / "other.safetensors"
+    shutil.copy(shipped / "idn_x2.safetensors", other)
+    for extra in ([], ["--scale", "2", "--force"]):
+        large = run("upscale", street, "--weights", other, "--out", out, "--quiet", *extra)
+        assert large.exit_code == 0, large.output
+        assert read_image(out / "street_x2.png").shape == (2 * 131, 2 * 122, 3)
+
+    check_failure(run("upscale", street), 2, "which scale? give --scale 2, 3 or 4, or --weights with a file")
+    wrong = run("upscale", street, "--weights", other, "--scale", "4")
+    check_failure(wrong, 2, "other.safetensors is made for scale 2 alone")
+    check_failure(run("upscale", street, "--scale", "3"), 1, "no weights of scale 3 come along (there are: 2, 4)")
+    check_failure(run("upscale", street, "--weights", tmp_path / "none.safetensors"), 1, "none.safetensors: no such")
+
+
+def test_upscale_goes_on_after_a_bad_photo(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    (photos / "b_empty.png").touch()
+    (photos / "s_words.jpg").write_text("no picture")
+    out = tmp_path / "out"
+    result = run("upscale", photos, "--scale", "2", "--out", out, "--quiet")
+    check_failure(result, 1, "idn: 2 of 7 photos could not be enlarged; see above")
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    assert "b_empty.png: the file is empty" in lines[0] and "s_words.jpg: not an image" in lines[1]
+    names = [f"{stem}_x2.png" for stem in ("harbour", "meadow", "stone", "street", "water")]
+    assert sorted(p.name for p in out.iterdir()) == names
+    assert [Path(line).name for line in result.stdout.splitlines()] == names
+
+    alone = run("upscale", photos / "b_empty.png", "--scale", "2", "--out", out, "--quiet")
+    check_failure(alone, 1, "b_empty.png: the file is empty")
+    assert len(alone.stderr.splitlines()) == 1
+
+
+def test_upscale_checks_all_targets_before_its_first_photo(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "water_x2.png").write_text("precious")  # of the last photo
+    result = run("upscale", photos, "--scale", "2", "--out", out, "--quiet")
+    check_failure(result, 1, "water_x2.png exists already; --force replaces it")
+    assert [p.name for p in out.iterdir()] == ["water_x2.png"]
+    assert run("upscale", photos, "--scale", "2", "--out", out, "--quiet", "--force").exit_code == 0
+    assert len(list(out.iterdir())) == 5
+
+
+def test_upscale_stops_where_nothing_can_be_written(
+    photos: Path, tmp_path: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("idn_train.upscale.write_whole", fail)
+    result = run("upscale", photos, "--scale", "2", "--out", tmp_path / "out", "--quiet")
+    check_failure(result, 1, "idn: No space left on device")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_import_caffe(tmp_path: Path) -> None:
+    from idn_train.checkpoint import load_weights
+
+    blobs = draw_blobs()
+    (tmp_path / "IDN_x3.caffemodel").write_bytes(encode_net(blobs, stride=3))
+    (tmp_path / "old.caffemodel").write_bytes(encode_net(blobs, stride=None))
+    out = tmp_path / "out.safetensors"
+    result = run("import-caffe", tmp_path / "IDN_x3.caffemodel", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}: IDN x3, 552,769 parameters\n"
+    network, metadata = load_weights(out)
+    assert (metadata["name"], metadata["source"]) == ("IDN (Original)", "IDN_x3.caffemodel")
+    assert (network.blocks[1].compress[0].weight.detach().numpy() == blobs["down2"][0]).all()
+    check_failure(run("import-caffe", tmp_path / "old.caffemodel", "--out", out), 1, "does not say its scale; give it")
+    given = ["import-caffe", tmp_path / "old.caffemodel", "--scale", "2", "--out", out]
+    check_failure(run(*given), 1, "exists already")
+    assert run(*given, "--force").exit_code == 0
+    assert load_weights(out)[0].scale == 2
+
+
+def test_evaluate_idn_at_every_scale_that_comes_along(photos: Path, shipped: Path, tmp_path: Path) -> None:
+    def score(*arguments: str | Path) -> list[tuple[str, int]]:
+        result = run("evaluate", *arguments, "--set", photos, "--protocol", "float", "--json", "-", "--quiet")
+        assert result.exit_code == 0, result.output
+        return [(r["method"], r["scale"]) for r in json.loads(result.stdout)]
+
+    bicubic, ours = [("bicubic", s) for s in (2, 3, 4)], [("IDN (ours)", s) for s in (2, 4)]
+    assert score("bicubic", "idn") == [*bicubic, *ours]
+    assert score("idn", "--scale", "4") == ours[1:]
+    assert score("idn", "--scale", "4", "--scale", "2", "--self-ensemble") == [("IDN (ours)+", 2), ("IDN (ours)+", 4)]
+    missing = run("evaluate", "idn", "--scale", "3", "--set", photos)
+    check_failure(missing, 1, "no weights of scale 3 come along (there are: 2, 4); make them with: idn train --scale 3")
+    for path in shipped.iterdir():
+        path.unlink()
+    check_failure(run("evaluate", "idn", "--set", photos), 1, "no weights of scale 2 come along (there are: none)")
+
+
+def test_compare_shows_the_network_that_comes_along(
+    photos: Path, tmp_path: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        "idn_data.figure.draw_figure", lambda *given: drawn.append([m.name for m in given[3]]) or Image.new("L", (1, 1))
+    )
+    out = tmp_path / "a.png"
+    other = shipped / "idn_x2.safetensors"
+    for scale, weights in (("2", []), ("3", []), ("2", ["bicubic"]), ("4", ["bicubic", "idn"]), ("2", [other, "idn"])):
+        options = [word for name in weights for word in ("--weights", name)]
+        result = run("compare", photos / "street.png", "--scale", scale, "--box", 10, 10, 60, 50, *options, "--out",
+                     out, "--force")  # fmt: skip
+        assert result.exit_code == 0, result.output
+    assert drawn == [["IDN (ours)"], [], [], ["IDN (ours)"], ["IDN (ours)"] * 2]
+    before = len(drawn)
+    box = ["--box", "10", "10", "60", "50"]
+    check_failure(run("compare", photos / "street.png", "--scale", "2", *box, "--out", out), 1, "exists already")
+    missing = run("compare", photos / "street.png", "--scale", "3", *box, "--weights", "idn", "--out", tmp_path / "b")
+    check_failure(missing, 1, "no weights of scale 3 come along")
+    assert len(drawn) == before
 
 
 def test_train_without_patches_names_the_next_step(tmp_path: Path) -> None:

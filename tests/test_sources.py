@@ -6,9 +6,11 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from idn_data.recipe import Recipe
 from idn_data.sources import (
     BadImagesError,
     Source,
@@ -16,7 +18,11 @@ from idn_data.sources import (
     digest_sources,
     find_data_root,
     find_fixtures,
+    find_patch_files,
+    find_present_sets,
     find_set,
+    list_registered,
+    locate_set,
     map_in_order,
     read_folder,
     read_published,
@@ -24,6 +30,7 @@ from idn_data.sources import (
     read_sources,
     recognise_set,
 )
+from idn_data.trainset import make_train, plan_train
 
 
 def test_find_fixtures() -> None:
@@ -56,13 +63,19 @@ def test_find_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         find_set("Set5", tmp_path)
 
 
-def test_find_set_errors(tmp_path: Path) -> None:
+def test_find_set_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = tmp_path / "test_data" / "Set5"
     with pytest.raises(
-        FileNotFoundError, match=r"Set5 is not in .*; put its images there, or name the data root with"
+        FileNotFoundError, match=r"Set5 is not in .*; name the data root with .*, or get it with: idn fetch Set5"
     ) as e:
         find_set("Set5", tmp_path)
     assert str(where) in str(e.value) and "--data-root or IDN_DATA" in str(e.value)
+    assert str(e.value).endswith(f"get it with: idn fetch Set5 --data-root {tmp_path}")
+    monkeypatch.setenv("IDN_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"291 is not in .*; .* get it with: idn fetch 291$"):
+        find_set("291", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no test set below .*, or get one with: idn fetch Set5$"):
+        find_present_sets(tmp_path)
     said = r"no set or folder 'Set6'; one of 291, Set5, Set14, B100, Urban100, or the path of a folder"
     with pytest.raises(FileNotFoundError, match=said):
         find_set("Set6", tmp_path)
@@ -220,6 +233,23 @@ def test_registry() -> None:
     assert all(len(digest) == 64 and int(digest, 16) for files in registry.values() for digest in files.values())
 
 
+def test_registered_files() -> None:
+    files = list_registered()
+    assert len(files) == len({f.path for f in files}) == len({(f.set, f.name) for f in files}) == 510
+    assert sum(f.bytes for f in files) == 97_915_527
+    for file in files:
+        folder = "train" if file.set == "291" else "test/test_data"
+        assert file.path == f"{folder}/{file.set}/{file.name}"
+        assert Path(file.name).name == file.name and not file.name.startswith(".")
+        assert 0 < file.bytes < 2_000_000
+
+
+def test_registered_sizes(data_root: Path) -> None:
+    for file in list_registered():
+        if file.set != "Urban100":
+            assert (locate_set(file.set, data_root) / file.name).stat().st_size == file.bytes
+
+
 def test_recognise_set() -> None:
     files = read_registry()["Set5"]
     sources = [Source(Path("anywhere") / name, 1, 1, digest) for name, digest in files.items()]
@@ -267,3 +297,42 @@ def test_published_table_names_its_protocol() -> None:
     with (find_fixtures() / "published_scores.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert all(("uint8 protocol" if r["method"] == "IDN (Original)" else "float protocol") in r["note"] for r in rows)
+
+
+def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return make_train(plan_train(photos, path, Recipe(4, "pretrain", 5), **given))
+
+
+def test_the_one_file_there_is(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make one with: idn make-train --scale 4 --stage pretrain"):
+        find_patch_files([], None, None, tmp_path)
+    first = make_file(photos, tmp_path / "train_data" / "idn_train_x4.h5")
+    assert find_patch_files([], None, None, tmp_path) == (first, 4, "pretrain")
+    make_file(photos, tmp_path / "train_data" / "idn_fine_tuning_x4.h5")
+    with pytest.raises(
+        ValueError, match=r"several patch files.*--scale 4 --stage pretrain; --scale 4 --stage finetune"
+    ):
+        find_patch_files([], None, None, tmp_path)
+    assert find_patch_files([], None, "pretrain", tmp_path) == (first, 4, "pretrain")
+
+
+def test_shards_must_be_whole(photos: Path, tmp_path: Path) -> None:
+    shards = make_file(photos, tmp_path / "train_data" / "idn_train_x4.h5", shards=3)
+    assert find_patch_files([], 4, None, tmp_path) == (shards, 4, "pretrain")
+    stray = shards[0].with_name("idn_train_x4.4-of-4.h5")
+    stray.write_bytes(b"")
+    with pytest.raises(ValueError, match="belongs to another set of shards"):
+        find_patch_files([], 4, None, tmp_path)
+    stray.unlink()
+    shards[1].unlink()
+    with pytest.raises(FileNotFoundError, match=r"2-of-3\.h5: no such shard; make it, or use --data"):
+        find_patch_files([], 4, None, tmp_path)
+
+
+def test_a_given_file_says_its_scale(photos: Path, tmp_path: Path) -> None:
+    files = make_file(photos, tmp_path / "a.h5")
+    assert find_patch_files(files, None, None, tmp_path) == (files, 4, "pretrain")
+    assert find_patch_files(files, 4, "finetune", tmp_path) == (files, 4, "finetune")
+    with pytest.raises(ValueError, match="holds patches of scale 4, not 2; leave out --scale"):
+        find_patch_files(files, 2, None, tmp_path)

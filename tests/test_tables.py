@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from idn_data.benchmark import ImageScore, Score
-from idn_data.tables import format_bytes, format_csv, format_image_scores, format_scores, format_table
+from idn_data.fetch import Survey
+from idn_data.tables import format_bytes, format_csv, format_image_scores, format_scores, format_survey, format_table
 
 SCORE = Score("Set5", 2, "bicubic", "float", 5, 33.676, 0.93044, 33.68, 0.9304, "Y", 2, "ab", True)
 
@@ -43,3 +44,13 @@ def test_image_scores_and_csv() -> None:
 
 def test_bytes() -> None:
     assert (format_bytes(3_417_000_000), format_bytes(12_340_000)) == ("3.42 GB", "12.3 MB")
+
+
+def test_survey() -> None:
+    surveys = [Survey("Set5", 5, 1_702_706, 5, 0, 0, "a"), Survey("Urban100", 100, 48_714_846, 0, 2, 48_714_846, "b")]
+    head, *rows = format_survey(surveys).splitlines()
+    assert head.split() == ["set", "files", "size", "whole", "wrong", "lacking"]
+    assert [row.split() for row in rows] == [
+        ["Set5", "5", "1.7", "MB", "5", "0", "-"],
+        ["Urban100", "100", "48.7", "MB", "0", "2", "48.7", "MB"],
+    ]

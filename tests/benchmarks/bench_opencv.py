@@ -23,7 +23,7 @@ import torch
 from idn_data import imresize
 from idn_data.color import im2double
 from idn_data.images import read_y
-from idn_train import read_caffemodel
+from idn_train import load_caffemodel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def main() -> None:
     for scale in (2, 3, 4):
         path = weights / f"IDN_x{scale}.caffemodel"
         lr = imresize(baby, 0.5).astype(np.float32)  # the same 256x256 at every scale; float32 is both engines' input
-        network = read_caffemodel(path)
+        network = load_caffemodel(path)
         text = write_prototxt(scale, *lr.shape).encode()
         engine = cv2.dnn.readNetFromCaffe(np.frombuffer(text, np.uint8), np.fromfile(path, np.uint8))
         engine.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)

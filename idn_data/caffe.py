@@ -1,19 +1,34 @@
-"""The authors' weights: reads their .caffemodel files with protobuf's runtime, without Caffe."""
+"""The authors' weights: .caffemodel files as numpy arrays, by protobuf's runtime, without Caffe or torch."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from idn_data.recipe import SCALES
-from idn_train.network import IDN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_BYTES = 8 << 20  # the authors' files have 2.2 MB; a bound on the memory that a hostile one can claim
+
+_BLOCK = {
+    "conv{0}_1": (48, 64, 3, 3), "conv{0}_2": (32, 12, 3, 3), "conv{0}_3": (64, 32, 3, 3),
+    "conv{0}_4": (64, 48, 3, 3), "conv{0}_5": (48, 16, 3, 3), "conv{0}_6": (80, 48, 3, 3), "down{1}": (64, 80, 1, 1),
+}  # fmt: skip
+# Layers in the order of the network, with the shape of the weight: outputs, inputs / groups, height, width; the
+# transposed convolution's is inputs, outputs, height, width.
+SHAPES = {
+    "conv1": (64, 1, 3, 3),
+    "conv2": (64, 64, 3, 3),
+    **{name.format(3 + k, 1 + k): shape for k in range(4) for name, shape in _BLOCK.items()},
+    "upsample": (64, 1, 17, 17),
+}
 
 # The few fields of caffe.proto that hold weights: message -> (field, number, type, repeated). Names are bytes here,
 # because protobuf strings must be valid UTF-8 and a damaged file need not be.
@@ -57,36 +72,26 @@ def _net_parameter() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("idn_caffe.NetParameter"))
 
 
-def _caffe_names() -> dict[str, str]:
-    """Module of `IDN` -> layer of the .caffemodel."""
-    names = {"features.0": "conv1", "features.2": "conv2", "upsample": "upsample"}
-    for block in range(4):
-        for i in range(6):
-            names[f"blocks.{block}.enhance{1 + i // 3}.{2 * (i % 3)}"] = f"conv{3 + block}_{1 + i}"
-        names[f"blocks.{block}.compress.0"] = f"down{1 + block}"
-    return names
-
-
-def read_caffemodel(path: Path | str, scale: int | None = None) -> IDN:
+def read_caffemodel(path: Path | str) -> tuple[int | None, dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
     """Read one of the authors' weight files.
 
     Parameters
     ----------
     path : path
         A .caffemodel, as Caffe's protobuf.
-    scale : {2, 3, 4}, optional
-        The stride of the layer "upsample" by default. The blobs have the same shapes at every scale, so a file without
-        its layers' parameters needs it.
 
     Returns
     -------
-    IDN
-        On the CPU, float32, in evaluation mode.
+    scale : {2, 3, 4} or None
+        The stride of the layer "upsample"; None where the file leaves out its layers' parameters. The blobs have the
+        same shapes at every scale.
+    layers : dict
+        Weight and bias of each layer of `SHAPES`, in that order; float32, finite.
 
     Raises
     ------
     ValueError
-        For a file that is missing, too large, damaged or not an IDN model, or that has another scale.
+        For a file that is missing, too large, damaged or not an IDN model.
     """
     path = Path(path)
     if not path.is_file():
@@ -99,33 +104,27 @@ def read_caffemodel(path: Path | str, scale: int | None = None) -> IDN:
     except DecodeError:
         raise ValueError(f"{path}: not a .caffemodel, or damaged; download it again") from None
     layers = {layer.name: layer for layer in net.layer}
-    scale = _find_scale(path, layers.get(b"upsample"), scale)
-    network = IDN(scale)
-    with torch.no_grad():
-        for module, name in _caffe_names().items():
-            layer = layers.get(name.encode())
-            if layer is None or len(layer.blobs) != 2:
-                raise ValueError(f"{path}: no layer {name!r} with weight and bias; name one of the authors' IDN models")
-            for kind, blob in zip(("weight", "bias"), layer.blobs, strict=True):
-                target = network.get_parameter(f"{module}.{kind}")
-                shape = list(blob.shape.dim[:8]) or [blob.num, blob.channels, blob.height, blob.width]
-                same = [n for n in shape if n != 1] == [n for n in target.shape if n != 1]  # old ones are padded with 1
-                if not same or len(blob.data) != target.numel():
-                    raise ValueError(
-                        f"{path}: {kind} of layer {name!r} has shape {shape} and {len(blob.data)} values, "
-                        f"IDN's is {list(target.shape)}; name one of the authors' IDN models"
-                    )
-                target.copy_(torch.tensor(blob.data, dtype=torch.float32).view(target.shape))
-                if not torch.isfinite(target).all():
-                    raise ValueError(f"{path}: {kind} of layer {name!r} holds NaN or infinity; download the file again")
-    return network.eval()
+    upsample = layers.get(b"upsample")
+    stride = list(upsample.convolution_param.stride[:1]) if upsample is not None else []
+    if stride and stride[0] not in SCALES:
+        allowed = ", ".join(map(str, SCALES))
+        raise ValueError(f"{path}: made for scale {stride[0]}, none of {allowed}; name the file of the scale you want")
+    return stride[0] if stride else None, {name: _read_layer(path, name, layers.get(name.encode())) for name in SHAPES}
 
 
-def _find_scale(path: Path, upsample: Any, wanted: int | None) -> int:
-    stored = list(upsample.convolution_param.stride[:1]) if upsample is not None else []
-    if wanted is None and not stored:
-        raise ValueError(f"{path}: does not say its scale; give it, one of {', '.join(map(str, SCALES))}")
-    if stored and (stored[0] not in SCALES or wanted not in (None, stored[0])):
-        allowed = f"not {wanted}" if stored[0] in SCALES else f"none of {', '.join(map(str, SCALES))}"
-        raise ValueError(f"{path}: made for scale {stored[0]}, {allowed}; name the file of the scale you want")
-    return wanted if wanted is not None else stored[0]
+def _read_layer(path: Path, name: str, layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if layer is None or len(layer.blobs) != 2:
+        raise ValueError(f"{path}: no layer {name!r} with weight and bias; name one of the authors' IDN models")
+    arrays, outputs = [], SHAPES[name][1 if name == "upsample" else 0]
+    for kind, wanted, blob in zip(("weight", "bias"), (SHAPES[name], (outputs,)), layer.blobs, strict=True):
+        shape = list(blob.shape.dim[:8]) or [blob.num, blob.channels, blob.height, blob.width]
+        same = [n for n in shape if n != 1] == [n for n in wanted if n != 1]  # old ones are padded with 1
+        if not same or len(blob.data) != np.prod(wanted):
+            raise ValueError(
+                f"{path}: {kind} of layer {name!r} has shape {shape} and {len(blob.data)} values, "
+                f"IDN's is {list(wanted)}; name one of the authors' IDN models"
+            )
+        arrays.append(np.array(blob.data, np.float32).reshape(wanted))  # they are stored as float32
+        if not np.isfinite(arrays[-1]).all():
+            raise ValueError(f"{path}: {kind} of layer {name!r} holds NaN or infinity; download the file again")
+    return arrays[0], arrays[1]

@@ -1,0 +1,98 @@
+"""The hyper-parameters of a run, and the presets of the stages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from idn_data.recipe import SCALES, STAGES, Stage
+
+Loss = Literal["l1", "l2"]
+Schedule = Literal["steps", "cosine"]
+Precision = Literal["float32", "bf16"]
+Preset = Literal["readme", "express"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyper-parameters. The defaults are those of IDN-TensorFlow's README for pre-training; see `make_config`.
+
+    rate : Adam's, and muon_rate : Muon's on the convolutions (0: Adam on all), reached after `warmup` steps; schedule
+    "steps": divided by 10 every `decay_epochs` (0: never); "cosine": down to zero at the last step. weight_decay : λ of
+    λ/2·‖w‖², on weights only. The loss is ½Σ(y - f)² or Σ|y - f| over the pixels of a patch, its mean over the batch.
+    reconstruction_std : 0 for He's rule. average : decay of the moving average of the weights that is validated and
+    kept; 0: the weights themselves.
+    """
+
+    scale: int
+    stage: Stage = "pretrain"
+    loss: Loss = "l2"
+    epochs: int = 100
+    steps: int = 0  # in all, instead of epochs
+    batch: int = 64
+    rate: float = 1e-4
+    muon_rate: float = 0.0
+    schedule: Schedule = "steps"
+    decay_epochs: int = 0
+    warmup: int = 0
+    weight_decay: float = 1e-4
+    reconstruction_std: float = 0.0
+    average: float = 0.0
+    precision: Precision = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("scale", SCALES), ("stage", STAGES), ("loss", get_args(Loss)),
+            ("schedule", get_args(Schedule)), ("precision", get_args(Precision)),
+        ):  # fmt: skip
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}; got {getattr(self, name)!r}")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("steps", "decay_epochs", "warmup", "weight_decay", "reconstruction_std", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more; got {getattr(self, name)}")
+        if not 0 < self.rate < 1:
+            raise ValueError(f"rate must lie between 0 and 1; got {self.rate}")
+        for name in ("muon_rate", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1; got {getattr(self, name)}")
+
+
+def make_config(scale: int, stage: Stage, preset: Preset = "readme", **given: object) -> Config:
+    """The hyper-parameters of a stage under a preset, and over these what was given (None: not given).
+
+    Parameters
+    ----------
+    scale : {2, 3, 4}
+    stage : {"pretrain", "finetune"}
+    preset : {"readme", "express"}
+        "readme": as IDN-TensorFlow's README has it. "express": the quickest way that we know: L1, Muon at 3e-3 for the
+        convolutions and Adam at 1e-3 for the rest (half of that to fine-tune) after a short warm-up, cosine to zero,
+        a reconstruction that starts close to zero, the mean of the last weights, no weight decay.
+    """
+    config = Config(scale, stage)
+    if stage == "finetune":
+        config = replace(config, loss="l1", epochs=600, decay_epochs=250)
+    if preset == "express":
+        rate = 0.5e-3 if stage == "finetune" else 1e-3
+        config = replace(
+            config, loss="l1", rate=rate, muon_rate=3 * rate, schedule="cosine", warmup=100, decay_epochs=0,
+            weight_decay=0.0, reconstruction_std=0.001, average=0.998,
+        )  # fmt: skip
+    return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def schedule_at(config: Config, step: int, steps: int, steps_per_epoch: int) -> float:
+    """The part of the full rates, 0…1, at a step (from 0) of `steps`."""
+    warmup = min(config.warmup, steps // 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "cosine":
+        done = (step - warmup) / max(1, steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    drops = step // (steps_per_epoch * config.decay_epochs) if config.decay_epochs else 0
+    return float(0.1**drops)

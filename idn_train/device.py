@@ -1,0 +1,54 @@
+"""What to compute on and how: chosen by what the machine offers, unless told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from idn_train.config import Precision
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device to compute on: as named, else this process's GPU, else the processor."""
+    if name == "auto":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    with contextlib.suppress(RuntimeError):
+        device = torch.device(name)
+        if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()):
+            return device
+    raise ValueError(f"no device {name!r} here; one of auto, cpu" + (", cuda" if torch.cuda.is_available() else ""))
+
+
+def choose_precision(device: torch.device, name: str = "auto") -> Precision:
+    """bf16 where the device multiplies in it; else float32: a processor that only emulates bf16 is 3 times slower."""
+    if name == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public ones
+            native = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+        return "bf16" if native else "float32"
+    if name not in ("float32", "bf16"):
+        raise ValueError(f"precision must be one of auto, float32, bf16; got {name!r}")
+    return "bf16" if name == "bf16" else "float32"
+
+
+@contextlib.contextmanager
+def join_processes(device: torch.device) -> Iterator[int]:
+    """Rank of this process among those that torchrun started together, joined for the time of the block; 0 if alone."""
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield 0
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield rank
+    finally:
+        torch.distributed.destroy_process_group()

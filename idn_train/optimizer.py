@@ -1,0 +1,85 @@
+"""How weights follow their gradients: Adam, and Muon for the convolutions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from idn_train.config import Config
+
+MOMENTUM = 0.95
+# of a quintic that carries singular values in (0, 1] near 1 in five rounds; K. Jordan et al., "Muon", 2024
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def make_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Optimizer]:
+    """Adam with λ on weights, none on biases, fused; with a `muon_rate`, Muon for all convolutions of many channels.
+
+    Each group's ``full_rate`` is its rate where the schedule is at 1.
+    """
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.weight.shape[1] > 1]
+    muon = [(m.weight, m.groups) for m in convolutions] if config.muon_rate else []
+    taken = {id(weight) for weight, _ in muon}
+    weights = [p for p in network.parameters() if p.ndim > 1 and id(p) not in taken]
+    biases = [p for p in network.parameters() if p.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": config.weight_decay, "full_rate": config.rate},
+        {"params": biases, "weight_decay": 0.0, "full_rate": config.rate},
+    ]
+    adam = torch.optim.Adam(groups, lr=config.rate, fused=True)
+    return [adam, Muon(muon, config.muon_rate, config.weight_decay)] if muon else [adam]
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrices are made orthogonal: every direction of a layer learns at the same pace.
+
+    A convolution's weight is one matrix for each group, (outputs, inputs·k·k). The step is ``rate·0.2·√max(sides)``
+    times the nearest orthogonal matrix, which has Adam's usual size (J. Liu et al., "Muon is scalable for LLM
+    training", 2025).
+
+    Parameters
+    ----------
+    weights : list of (Tensor, int)
+        Weights of convolutions, (outputs, inputs / groups, k, k), with their number of groups.
+    rate : float
+    weight_decay : float
+        λ: each step also shrinks the weights by rate·λ of themselves.
+    """
+
+    def __init__(self, weights: list[tuple[Tensor, int]], rate: float, weight_decay: float = 0.0) -> None:
+        alike: dict[tuple[int, ...], list[Tensor]] = {}
+        for weight, groups in weights:  # matrices of one shape are orthogonalised together
+            alike.setdefault((groups, *weight.shape), []).append(weight)
+        groups_ = [{"params": same, "groups": shape[0]} for shape, same in alike.items()]
+        super().__init__(groups_, {"lr": rate, "full_rate": rate, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Follow the gradients once."""
+        for group in self.param_groups:
+            updates = []
+            for weight in group["params"]:
+                assert weight.grad is not None
+                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                momentum.lerp_(weight.grad, 1 - MOMENTUM)
+                update = weight.grad.lerp(momentum, MOMENTUM)  # Nesterov's
+                updates.append(update.reshape(group["groups"], weight.shape[0] // group["groups"], -1))
+            matrices = torch.stack(updates)  # (layers, groups, outputs / groups, inputs / groups·k·k)
+            size = group["lr"] * 0.2 * max(matrices.shape[-2:]) ** 0.5
+            for weight, matrix in zip(group["params"], orthogonalize(matrices), strict=True):
+                weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(matrix.reshape(weight.shape), alpha=size)
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """About U·Vᵀ of each matrix U·S·Vᵀ, (…, m, n): singular values of 0.7 to 1.2, by five Newton-Schulz rounds."""
+    a, b, c = NEWTON_SCHULZ
+    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    if turned := x.shape[-2] > x.shape[-1]:
+        x = x.mT
+    for _ in range(5):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if turned else x

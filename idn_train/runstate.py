@@ -1,0 +1,130 @@
+"""What a run keeps on disk: the state to resume from, its weights, and the rows of metrics.csv."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from idn_data.curves import read_rows, write_rows
+from idn_data.weightfile import read_tensors, write_tensors
+from idn_train.checkpoint import save_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from idn_train.batches import Patches
+    from idn_train.config import Config
+    from idn_train.network import IDN
+
+
+class TrainingError(ValueError):
+    """A run that cannot go on; the message says what happened and what to do."""
+
+
+class RunState:
+    """The files of a run, and where it stands.
+
+    The state is one safetensors file: weights, their moving average, the optimizers' moments, and JSON with the step.
+    The order of patches follows from seed and epoch, so nothing else is random.
+
+    Attributes
+    ----------
+    step, steps : int
+        Done, and in all.
+    seconds : float
+        Of earlier sessions.
+    best : float or None
+        PSNR in dB.
+    open_end : bool
+        The length of a cosine schedule under ``--minutes`` is still to be measured.
+    """
+
+    def __init__(
+        self, folder: Path, config: Config, patches: Patches, init: Path | None, minutes: float,
+        network: IDN, averaged: nn.Module | None, optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.network, self.averaged = folder, network, averaged
+        self.moving = [(o, parameter) for o in optimizers for group in o.param_groups for parameter in group["params"]]
+        self.identity: dict[str, Any] = {  # what must be equal for a run to be resumed
+            **asdict(config),
+            "data": patches.digest,
+            "patches": len(patches),
+            "init": hashlib.sha256(init.read_bytes()).hexdigest() if init else "",
+            "minutes": minutes,
+        }
+        if config.schedule == "steps":  # its rates do not depend on the end, so a run may be prolonged
+            for name in ("epochs", "steps", "minutes"):
+                del self.identity[name]
+        self.step, self.seconds, self.best, self.open_end = 0, 0.0, None, True
+        self.steps = config.steps or config.epochs * (len(patches) // config.batch)
+        self.rows: list[dict[str, str]] = []
+
+    def resume(self) -> None:
+        """Go on from ``last.safetensors``, if it is there."""
+        path = self.folder / "last.safetensors"
+        if not path.is_file():
+            return
+        try:
+            arrays, said = read_tensors(path)
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            for name, value in self.identity.items():
+                if said["identity"].get(name) != value:
+                    raise TrainingError(
+                        f"{self.folder} holds a run with {name}={said['identity'].get(name)!r}, not {value!r}; "
+                        "name another folder with --out, or start it anew with --restart"
+                    )
+            self.network.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("w.")})
+            if self.averaged is not None:
+                self.averaged.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")})
+            for number, (optimizer, parameter) in enumerate(self.moving):
+                moments = {k.rsplit(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"a.{number}.")}
+                optimizer.state[parameter] = {
+                    name: value.to(parameter.device) if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+                    for name, value in moments.items()  # empty_like: the moments need the parameter's memory format
+                }
+            self.step, self.seconds = said["step"], said["seconds"]
+            self.best, self.open_end = said["best"], said["open_end"]
+            if "steps" in self.identity:
+                self.steps = said["steps"]
+            self.rows = [row for row in read_rows(self.folder / "metrics.csv") if int(row["step"]) <= self.step]
+        except TrainingError:
+            raise
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise TrainingError(f"{path}: not a state to resume from ({reason}); --restart begins anew") from None
+
+    def save(self, seconds: float) -> None:
+        """Write the state, whole or not at all."""
+        tensors: dict[str, Tensor] = {f"w.{name}": t for name, t in self.network.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"m.{name}": t for name, t in self.averaged.state_dict().items()}
+        for number, (optimizer, parameter) in enumerate(self.moving):
+            tensors |= {f"a.{number}.{name}": t for name, t in optimizer.state[parameter].items()}
+        said = {"identity": self.identity, "step": self.step, "steps": self.steps, "seconds": seconds,
+                "best": self.best, "open_end": self.open_end}  # fmt: skip
+        arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in tensors.items()}
+        write_tensors(self.folder / "last.safetensors", arrays, said, force=True)
+
+    def last_psnr(self) -> float | None:
+        """PSNR in dB at the last validation."""
+        return float(self.rows[-1]["psnr"]) if self.rows and self.rows[-1]["psnr"] else None
+
+    def log(self, epoch: int, loss: float, rate: float, psnr: float | None, seconds: float) -> None:
+        """Add a row to metrics.csv."""
+        shown = {"loss": f"{loss:.6g}", "rate": f"{rate:.6g}", "psnr": "" if psnr is None else f"{psnr:.4f}"}
+        self.rows.append({"step": str(self.step), "epoch": str(epoch), **shown, "seconds": f"{seconds:.1f}"})
+        write_rows(self.folder / "metrics.csv", self.rows)
+
+    def save_weights(self, name: str, network: IDN, psnr: float | None, seconds: float) -> None:
+        """Write weights of the run under a name, with what made them."""
+        recipe = {k: v for k, v in self.identity.items() if k != "scale"}
+        facts = {"recipe": recipe, "step": self.step, "minutes": round(seconds / 60, 1), "validation_psnr": psnr,
+                 "torch": torch.__version__}  # fmt: skip
+        save_weights(self.folder / name, network, facts, force=True)

@@ -1,0 +1,74 @@
+"""`idn train` killed with SIGKILL at random moments and started again: the weights must be those of a run left alone.
+
+IDN_DATA=... python tests/benchmarks/kill_train.py [--kills 10] [--steps 120] [--precision auto] -- further options of idn train
+
+Prints each kill and the verdict; exit code 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from safetensors import safe_open
+
+from idn_train.checkpoint import load_weights
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the weights, without what is said of the minutes they took."""
+    with safe_open(path, "np") as file:
+        return sha256(b"".join(file.get_tensor(name).tobytes() for name in sorted(file.keys()))).hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("options", nargs="*")
+    arguments = parser.parse_args()
+    generator = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "cli", "train", "--steps", str(arguments.steps), "--validate-every", "7",
+                   "--quiet", *arguments.options]  # fmt: skip
+        began = time.monotonic()
+        subprocess.run([*command, "--out", f"{folder}/whole"], check=True, stdout=subprocess.DEVNULL)
+        length = time.monotonic() - began
+        print(f"left alone: {length:.1f} s, {digest(Path(folder, 'whole', 'final.safetensors'))[:16]}")
+        killed, broken, attempts = 0, [], 0
+        run = Path(folder, "killed")
+        while not (run / "final.safetensors").exists():
+            attempts += 1
+            with subprocess.Popen([*command, "--out", str(run)], stdout=subprocess.DEVNULL) as process:
+                if killed < arguments.kills:
+                    # at random over what is left, and often enough that all kills fall into the run
+                    time.sleep(generator.uniform(0.3, 1.0) * length / 3)
+                    if process.poll() is None:
+                        process.kill()
+                        killed += 1
+                process.wait()
+            for path in run.glob("*.safetensors"):
+                try:
+                    if path.name != "last.safetensors":
+                        load_weights(path)
+                    with safe_open(path, "np") as file:
+                        step = dict(file.metadata() or {}).get("run", "")[-160:] if path.name.startswith("last") else ""
+                except Exception as error:
+                    broken.append(f"{path.name}: {error}")
+            print(f"attempt {attempts}, {killed} kills, state {step if run.exists() else 'none'}")
+        same = digest(run / "final.safetensors") == digest(Path(folder, "whole", "final.safetensors"))
+        left = [p.name for p in run.iterdir() if p.name.startswith(".")]
+    print(f"{killed} kills; broken files: {broken or 'none'}; leftovers: {left or 'none'}; final weights "
+          + ("identical" if same else "DIFFER"))  # fmt: skip
+    sys.exit(0 if same and not broken else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Hyper-parameters: the README's, the presets, the schedules, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from idn_train.config import Config, make_config, schedule_at
+
+PLAIN = Config(4)
+
+
+def test_stages_are_those_of_the_readme() -> None:
+    pre, fine = make_config(4, "pretrain"), make_config(3, "finetune")
+    assert (pre.loss, pre.epochs, pre.decay_epochs, pre.muon_rate, pre.average) == ("l2", 100, 0, 0.0, 0.0)
+    assert (pre.rate, pre.batch, pre.weight_decay) == (1e-4, 64, 1e-4)
+    assert (fine.loss, fine.epochs, fine.decay_epochs, fine.scale) == ("l1", 600, 250, 3)
+
+
+def test_what_was_given_goes_over_the_preset() -> None:
+    config = make_config(2, "pretrain", "express", batch=16, loss=None)
+    assert (config.batch, config.loss, config.schedule) == (16, "l1", "cosine")
+
+
+def test_schedules() -> None:
+    fine = make_config(4, "finetune")
+    parts = [schedule_at(fine, epoch * 10, 6000, 10) for epoch in (0, 249, 250, 500)]
+    assert parts == pytest.approx([1, 1, 0.1, 0.01])
+    cosine = replace(PLAIN, schedule="cosine", warmup=10)
+    assert [schedule_at(cosine, k, 110, 10) for k in (0, 9, 10, 60)] == pytest.approx([0.1, 1, 1, 0.5])
+    assert schedule_at(cosine, 110, 110, 10) == pytest.approx(0)
+    assert [schedule_at(cosine, k, 20, 10) for k in (0, 1, 2, 11)] == pytest.approx([0.5, 1, 1, 0.5])  # a tenth of all
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"scale": 5}, "scale must be one of 2, 3, 4; got 5"),
+        ({"stage": "test"}, "stage must be one of pretrain, finetune"),
+        ({"loss": "l3"}, "loss must be one of l1, l2"),
+        ({"schedule": "linear"}, "schedule must be one of steps, cosine"),
+        ({"precision": "fp8"}, "precision must be one of float32, bf16"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"rate": 0.0}, "rate must lie between 0 and 1; got 0.0"),
+        ({"rate": math.nan}, "rate must lie between 0 and 1; got nan"),
+        ({"muon_rate": 1.0}, "muon_rate must be at least 0 and below 1"),
+        ({"average": 1.0}, "average must be at least 0 and below 1"),
+        ({"warmup": -1}, "warmup must be 0 or more"),
+        ({"weight_decay": math.nan}, "weight_decay must be 0 or more; got nan"),
+    ],
+)
+def test_bad_config(change: dict[str, object], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        replace(PLAIN, **change)  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""Adam's groups, and Muon: orthogonal steps, the right size, one matrix for each group of a convolution."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from idn_train.config import Config
+from idn_train.network import IDN
+from idn_train.optimizer import MOMENTUM, Muon, make_optimizers, orthogonalize
+
+
+def test_weight_decay_is_that_of_the_readme_on_weights_only() -> None:
+    """λ/2·‖w‖² adds λ·w to the gradient of each weight, and nothing to a bias."""
+    network = IDN(4)
+    (optimizer,) = make_optimizers(network, Config(4, weight_decay=0.1))
+    decayed = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert len(decayed) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        assert decayed[id(parameter)] == (0.1 if name.endswith("weight") else 0.0)
+
+
+def test_muon_takes_the_convolutions_and_adam_the_rest() -> None:
+    network = IDN(4)
+    adam, muon = make_optimizers(network, Config(4, muon_rate=0.01))
+    groups = {id(p): (o, g) for o in (adam, muon) for g in o.param_groups for p in g["params"]}
+    assert len(groups) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        optimizer, group = groups[id(parameter)]
+        conv = name.endswith("weight") and not name.startswith(("features.0.", "upsample."))
+        assert optimizer is (muon if conv else adam), name
+        assert group["full_rate"] == (0.01 if conv else 1e-4)
+
+
+def test_orthogonalized_singular_values_are_near_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((3, 2, 8, 108), (1, 1, 64, 16)):
+        values = torch.linalg.svdvals(orthogonalize(torch.randn(shape, generator=generator)))
+        assert values.min() > 0.6
+        assert values.max() < 1.25
+
+
+def test_orthogonalized_keeps_the_singular_vectors() -> None:
+    matrix = torch.randn(6, 20, generator=torch.Generator().manual_seed(1))
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    inner = u.T @ orthogonalize(matrix) @ vt.T  # diagonal, if only the singular values changed
+    assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-4
+
+
+def test_a_step_of_a_grouped_convolution() -> None:
+    """Against the definition: each group's own matrix, Nesterov's momentum, rate·0.2·√(longer side)."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 4, 3, groups=2)
+    before = layer.weight.detach().clone()
+    gradients = [torch.randn_like(layer.weight) for _ in range(2)]
+    muon = Muon([(layer.weight, 2)], 0.1, weight_decay=0.5)
+    expected, momentum = before, torch.zeros_like(before)
+    for gradient in gradients:
+        layer.weight.grad = gradient.clone()
+        muon.step()
+        momentum = MOMENTUM * momentum + (1 - MOMENTUM) * gradient
+        update = (1 - MOMENTUM) * gradient + MOMENTUM * momentum
+        steps = [orthogonalize(part.flatten(1)).view(part.shape) for part in update.split(2)]
+        expected = (1 - 0.1 * 0.5) * expected - 0.1 * 0.2 * 27**0.5 * torch.cat(steps)
+    assert torch.allclose(layer.weight, expected, atol=1e-6)
+
+
+def test_it_minimises() -> None:
+    torch.manual_seed(0)
+    layer, target = nn.Conv2d(4, 4, 3, bias=False), torch.randn(4, 4, 3, 3)
+    muon = Muon([(layer.weight, 1)], 0.3)
+    losses = []
+    for step in range(100):
+        muon.param_groups[0]["lr"] = 0.3 * (1 - step / 100)
+        loss = (layer.weight - target).square().mean()
+        muon.zero_grad()
+        loss.backward()
+        muon.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.01 * losses[0]

@@ -1,0 +1,78 @@
+"""From what a user asked for to what the trainer needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from idn_data.benchmark import open_set
+from idn_data.recipe import Recipe
+from idn_data.trainset import make_train, plan_train
+from idn_train.config import Config
+from idn_train.network import IDN
+from idn_train.runstate import TrainingError
+from idn_train.session import find_init, make_record, make_validation
+
+ROWS = [{"step": "5", "seconds": "60", "loss": "50.1", "rate": "0.001", "psnr": "30.1"}]
+
+
+def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return make_train(plan_train(photos, path, Recipe(4, "pretrain", 5), **given))
+
+
+def test_finetune_starts_from_the_pretrained_run_beside_it(tmp_path: Path) -> None:
+    assert find_init(Config(4), tmp_path / "pretrain_x4") is None
+    with pytest.raises(TrainingError, match="pretrain first, or name weights by --init"):
+        find_init(Config(4, "finetune"), tmp_path / "finetune_x4")
+    found = tmp_path / "pretrain_x4" / "final.safetensors"
+    found.parent.mkdir()
+    found.write_bytes(b"")
+    assert find_init(Config(4, "finetune"), tmp_path / "finetune_x4") == found
+
+
+def test_validation_and_record(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    test_set, network = open_set(str(photos), tmp_path), IDN(4)
+    psnr = make_validation(test_set, 4)(network)
+    assert 0 < psnr < 40
+    make_record(tmp_path, "title", test_set, 4, tensorboard=True)(ROWS, network)
+    assert np.asarray(Image.open(tmp_path / "psnr.png")).shape == (420, 760, 3)
+    written = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
+    assert all(name in written for name in (b"loss", b"rate", b"psnr", b"PNG"))
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    with pytest.raises(ModuleNotFoundError, match=r"TensorBoard is not installed; pip install 'idn\[tensorboard\]'"):
+        make_record(tmp_path, "title", None, 4, tensorboard=True)
+
+
+def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> None:
+    """torchrun with gloo on this processor: the same global batch, the same losses within float's rounding."""
+    data = make_file(photos, tmp_path / "a.h5")[0]
+    options = ["--data", str(data), "--steps", "12", "--batch", "8", "--recipe", "express", "--precision", "float32",
+               "--validate-set", str(photos), "--validate-every", "3", "--quiet"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, launch in (
+        ("one", [sys.executable, "-m", "idn_train"]),
+        (
+            "two",
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idn_train"],
+        ),
+    ):
+        command = [*launch, *options, "--out", str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("final.safetensors") == 1
+    curves = [np.genfromtxt(tmp_path / n / "metrics.csv", delimiter=",", names=True) for n in ("one", "two")]
+    assert len(curves[0]) == 4
+    for name in ("step", "psnr"):
+        np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
