@@ -29,6 +29,7 @@ _HOME = {
     "Recipe": "recipe",
     "Plan": "patches",
     "PatchFile": "patchfile",
+    "PatchDataset": "dataset",
     "plan_train": "trainset",
     "make_train": "trainset",
     "make_test": "testset",

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from idn_data.sources import read_published
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,6 +38,31 @@ def format_scores(scores: Sequence[Score]) -> str:
         values = (f"{s.psnr:.2f}", f"{s.ssim:.4f}", published, difference)
         rows.append([s.set, f"x{s.scale}", s.method, s.protocol, str(s.images), *values])
     return format_table(["set", "scale", "method", "proto", "n", "PSNR", "SSIM", "published", "difference"], rows)
+
+
+def format_comparison(scores: Sequence[Score], markdown: bool = False) -> str:
+    """Bicubic and IDN as published beside the scored methods, a line for each set, scale and protocol.
+
+    As a table for a terminal, or as Markdown. The published figures stand in the protocol they were measured in.
+    """
+    columns = (("bicubic", "float"), ("IDN (Original)", "uint8"), ("IDN (TensorFlow) finetune", "float"))
+    published, methods = read_published(), list(dict.fromkeys(s.method for s in scores))
+    rows = []
+    for key in dict.fromkeys((s.set, s.scale, s.protocol) for s in scores):
+        cells = [key[0], f"x{key[1]}", key[2]]
+        for name, protocol in columns:
+            cells.append(_pair(published.get((key[0], key[1], name)) if protocol == key[2] else None))
+        mine = {s.method: (s.psnr, s.ssim) for s in scores if (s.set, s.scale, s.protocol) == key}
+        rows.append(cells + [_pair(mine.get(method)) for method in methods])
+    head = ["set", "", "proto", "Bicubic", "IDN (Original)", "IDN (TF)", *methods]
+    if not markdown:
+        return format_table(head, rows)
+    lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _pair(values: tuple[float, float] | None) -> str:
+    return "-" if values is None else f"{values[0]:.2f}/{values[1]:.4f}"
 
 
 def format_image_scores(scores: Sequence[ImageScore]) -> str:

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from idn_data.benchmark import ImageScore, Score
 from idn_data.fetch import Survey
-from idn_data.tables import format_bytes, format_csv, format_image_scores, format_scores, format_survey, format_table
+from idn_data.tables import (
+    format_bytes,
+    format_comparison,
+    format_csv,
+    format_image_scores,
+    format_scores,
+    format_survey,
+    format_table,
+)
 
 SCORE = Score("Set5", 2, "bicubic", "float", 5, 33.676, 0.93044, 33.68, 0.9304, "Y", 2, "ab", True)
 
@@ -22,6 +30,24 @@ def test_differences_are_those_of_printed_numbers() -> None:
     assert format_scores([worse]).splitlines()[1].split()[-1] == "-0.02/-0.0006"
     unknown = replace(SCORE, published_psnr=None, published_ssim=None)
     assert format_scores([unknown]).splitlines()[1].split()[-2:] == ["-", "-"]
+
+
+def test_published_columns_stand_beside_the_methods() -> None:
+    """Figures from published_scores.csv: MATLAB's bicubic, IDN-Caffe (uint8) and IDN-TensorFlow (float)."""
+    network = replace(SCORE, method="mine", psnr=37.9, ssim=0.96049)
+    scores = [SCORE, network, replace(network, protocol="uint8"), replace(network, set="photos")]
+    head, *rows = [line.split("  ") for line in format_comparison(scores).splitlines()]
+    assert [cell.strip() for cell in head if cell.strip()][-4:] == ["IDN (Original)", "IDN (TF)", "bicubic", "mine"]
+    assert [row.split() for row in format_comparison(scores).splitlines()[1:]] == [
+        ["Set5", "x2", "float", "33.68/0.9304", "-", "37.72/0.9600", "33.68/0.9304", "37.90/0.9605"],
+        ["Set5", "x2", "uint8", "-", "37.83/0.9600", "-", "-", "37.90/0.9605"],
+        ["photos", "x2", "float", "-", "-", "-", "-", "37.90/0.9605"],
+    ]
+    assert len(rows) == 3
+    markdown = format_comparison(scores, markdown=True).splitlines()
+    assert len({line.count("|") for line in markdown}) == 1
+    assert markdown[2] == "| Set5 | x2 | float | 33.68/0.9304 | - | 37.72/0.9600 | 33.68/0.9304 | 37.90/0.9605 |"
+    assert max(map(len, format_comparison([replace(network, method="IDN (ours)")]).splitlines())) <= 80
 
 
 def test_scores_fit_a_terminal() -> None:

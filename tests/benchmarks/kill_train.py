@@ -16,15 +16,14 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from safetensors import safe_open
-
+from idn_data.weightfile import read_tensors
 from idn_train.checkpoint import load_weights
 
 
 def digest(path: Path) -> str:
     """SHA-256 of the weights, without what is said of the minutes they took."""
-    with safe_open(path, "np") as file:
-        return sha256(b"".join(file.get_tensor(name).tobytes() for name in sorted(file.keys()))).hexdigest()
+    tensors = read_tensors(path)[0]
+    return sha256(b"".join(tensors[name].tobytes() for name in sorted(tensors))).hexdigest()
 
 
 def main() -> None:
@@ -54,15 +53,17 @@ def main() -> None:
                         process.kill()
                         killed += 1
                 process.wait()
+            step = "no state yet"
             for path in run.glob("*.safetensors"):
                 try:
-                    if path.name != "last.safetensors":
+                    said = read_tensors(path)[1]
+                    if path.name == "last.safetensors":
+                        step = f"state of step {said['step']}"
+                    else:
                         load_weights(path)
-                    with safe_open(path, "np") as file:
-                        step = dict(file.metadata() or {}).get("run", "")[-160:] if path.name.startswith("last") else ""
-                except Exception as error:
-                    broken.append(f"{path.name}: {error}")
-            print(f"attempt {attempts}, {killed} kills, state {step if run.exists() else 'none'}")
+                except ValueError as error:
+                    broken.append(str(error))
+            print(f"attempt {attempts}, {killed} kills, {step}", flush=True)
         same = digest(run / "final.safetensors") == digest(Path(folder, "whole", "final.safetensors"))
         left = [p.name for p in run.iterdir() if p.name.startswith(".")]
     print(f"{killed} kills; broken files: {broken or 'none'}; leftovers: {left or 'none'}; final weights "
