@@ -286,6 +286,7 @@ def make_train_command(
     from dataclasses import asdict
 
     from idn_data import trainset
+    from idn_data.atomic import check_target
     from idn_data.recipe import Recipe
     from idn_data.sources import find_data_root, find_set
     from idn_data.tables import format_bytes, format_estimate
@@ -295,6 +296,8 @@ def make_train_command(
     recipe = Recipe(int(scale), stage, lr_patch)
     images = images or find_set("291", root)
     out = out or root / "train_data" / recipe.file_name
+    if shards == 1 and not dry_run:
+        check_target(out, force)  # before all the images are read
     with Progress(quiet) as progress:
         made = trainset.plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
@@ -308,28 +311,36 @@ def make_train_command(
             return
         if save_augmented:
             trainset.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
+        kept = [] if force else trainset.find_finished(made)
         paths = trainset.make_train(made, force=force, workers=workers, progress=progress)
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)
-    if not write_json(json_file, {**asdict(estimate), "files": [str(p) for p in paths]}):
+    if not write_json(json_file, {**asdict(estimate), "files": [str(p) for p in paths], "kept": len(kept)}):
         size = sum(p.stat().st_size for p in paths)
         sides = f"LR {recipe.lr_side}x{recipe.lr_side}, GT {recipe.gt_side}x{recipe.gt_side}"
         where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1].name}"
         click.echo(f"{where}: {estimate.patches:,} patches ({sides}) of {estimate.images} images, {format_bytes(size)}")
+        if kept:
+            click.echo(f"{len(kept)} of {shards} shards stood already and were kept; --force makes them anew")
 
 
 @main.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a contact sheet of patch pairs.")
-@click.option("--verify", is_flag=True, help="Make every patch again from the images and compare.")
-@click.option("--images", type=click.Path(path_type=Path), help="Source images.  [default: <data root>/train_data/291]")
+@click.option("--verify", is_flag=True, help="Check every patch by the file's checksums.")
+@click.option("--against-images", is_flag=True, help="Make every patch again from the images and compare.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Source images; implies --against-images.  [default: <data root>/train_data/291]",
+)
 @workers_option
 @data_root_option
 @json_option
 @force_option
 @quiet_option
 def inspect_command(
-    file: Path, sheet: Path | None, verify: bool, images: Path | None, workers: int | None,
+    file: Path, sheet: Path | None, verify: bool, against_images: bool, images: Path | None, workers: int | None,
     data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Say what a patch file holds; draw it; verify it.
@@ -340,31 +351,42 @@ def inspect_command(
     Examples:
       idn inspect data/train_data/idn_train_x4.h5 --sheet patches.png
       idn inspect data/train_data/idn_train_x4.h5 --verify
+      idn inspect data/train_data/idn_train_x4.h5 --against-images
     """
-    from idn_data.patchfile import PatchFile
+    from idn_data.patchfile import PatchFile, PatchFileError
     from idn_data.pictures import draw_patches, save_picture
     from idn_data.sources import find_data_root, find_set
-    from idn_data.trainset import verify_patches
+    from idn_data.verify import verify_patches
 
+    against_images = against_images or images is not None
     with PatchFile(file) as patches, Progress(quiet) as progress:
         facts = patches.describe()
         if sheet:
             save_picture(draw_patches(patches), sheet, force)
             facts["sheet"] = str(sheet)
-        if verify:
+        damage, checked = {}, verify and (patches.checked or not against_images)
+        if checked:
+            damage = patches.find_damage(workers, progress)
+            facts["damaged_rows"] = {name: rows.tolist() for name, rows in damage.items()}
+        if against_images:
             source = images or find_set("291", find_data_root(data_root))
             facts["differing_patches"] = verify_patches(patches, source, workers=workers, progress=progress)
         progress.close()
     if not write_json(json_file, facts) and not quiet:
         attributes = facts.pop("attributes")
+        facts.pop("damaged_rows", None)  # said below
         for name, value in {**attributes, **facts}.items():  # type: ignore[dict-item]
             click.echo(f"{name:<18}{value}")
+    if any(len(rows) for rows in damage.values()):
+        raise PatchFileError(patches.describe_damage(damage))
     differ = facts.get("differing_patches")
     if differ:
         raise ValueError(
             f"{file}: {differ} of {facts['patches']} patches differ from what the images yield; make it again"
         )
-    if verify:
+    if checked:
+        click.echo(f"all {facts['patches']:,} patches and the attributes are as written", err=json_file == "-")
+    if against_images:
         click.echo(f"all {facts['patches']:,} patches are what the images yield", err=json_file == "-")
 
 
@@ -432,6 +454,7 @@ def make_test_command(
     "--save-images", type=click.Path(path_type=Path), metavar="DIR", help="Also save the SR images, in colour."
 )
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the scores as CSV; - is standard output.")
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write the published and these side by side.")
 @click.option("--per-image", is_flag=True, help="Also print the score of each image.")
 @workers_option
 @data_root_option
@@ -440,8 +463,8 @@ def make_test_command(
 @quiet_option
 def evaluate_command(
     methods: tuple[str, ...], sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...],
-    self_ensemble: bool, save_images: Path | None, csv_file: str | None, per_image: bool, workers: int | None,
-    data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+    self_ensemble: bool, save_images: Path | None, csv_file: str | None, markdown_file: str | None, per_image: bool,
+    workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score METHODs on the test sets, beside the published numbers.
 
@@ -460,7 +483,7 @@ def evaluate_command(
     """
     from idn_data import benchmark
     from idn_data.sources import find_data_root, find_present_sets
-    from idn_data.tables import format_csv, format_image_scores, format_scores
+    from idn_data.tables import format_comparison, format_csv, format_image_scores, format_scores
 
     for name in methods:
         if name not in ("bicubic", "idn") and not name.endswith(".safetensors"):
@@ -507,9 +530,10 @@ def evaluate_command(
             notes.append(f"{test_set.name} {test_set.digest[:12]} ({origin})")
     table = [score.row() for score in scores]
     taken = write_output(csv_file, format_csv(table))
+    taken |= write_output(markdown_file, format_comparison(scores, markdown=True) + "\n")
     if write_json(json_file, table) or taken:
         return
-    click.echo(format_scores(scores))
+    click.echo(format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores))
     if per_image:
         click.echo("\n" + format_image_scores(rows))
     click.echo("\nY channel, scale pixels shaved; SHA-256 of the images:")
@@ -657,9 +681,12 @@ def train_command(
       idn train --scale 4 --recipe express --minutes 10
     """
     import signal
+    from contextlib import ExitStack
 
+    from idn_data.atomic import hold
     from idn_data.benchmark import open_set
-    from idn_data.sources import find_data_root, find_patch_files
+    from idn_data.shards import find_patch_files
+    from idn_data.sources import find_data_root
     from idn_train import device as devices
     from idn_train import session
     from idn_train.batches import load_patches
@@ -679,11 +706,14 @@ def train_command(
     except FileNotFoundError:
         test_set = None
     stops: list[int] = []
-    with devices.join_processes(where) as rank, Progress(quiet or rank > 0) as progress:
+    folder.mkdir(parents=True, exist_ok=True)
+    with devices.join_processes(where) as rank, Progress(quiet or rank > 0) as progress, ExitStack() as stack:
+        if rank == 0:
+            stack.enter_context(hold(folder))
+            if restart:
+                (folder / "last.safetensors").unlink(missing_ok=True)
         patches = load_patches(files, where, progress)
         progress.close()
-        if restart and rank == 0:
-            (folder / "last.safetensors").unlink(missing_ok=True)
         title = f"IDN x{config.scale}, {config.stage}"
         record = session.make_record(folder, f"{title}: PSNR on {validate_set}", test_set, config.scale, tensorboard)
         if rank == 0:
@@ -727,6 +757,31 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
     metadata = {"name": "IDN (Original)", "source": file.name, "source_sha256": sha256(file.read_bytes()).hexdigest()}
     save_weights(out, network, metadata, force=force)
     click.echo(f"{out}: IDN x{network.scale}, {sum(p.numel() for p in network.parameters()):,} parameters")
+
+
+@main.command("export-onnx")
+@click.argument("weights")
+@click.option("--scale", type=click.Choice(SCALES), help="For idn, the networks that come along.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
+@force_option
+def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool) -> None:
+    """Write WEIGHTS (idn, or a .safetensors) as an ONNX model for other engines.
+
+    Input lr (N, 1, h, w) float32, Y in [0, 1], any size of at least 2 by 2; output sr (N, 1, s·h, s·w), not clipped.
+
+    \b
+    Example:
+      idn export-onnx idn --scale 2 --out idn_x2.onnx
+    """
+    from idn_data.onnxfile import export_onnx
+    from idn_data.weightfile import find_weights
+    from idn_train.checkpoint import load_weights
+
+    network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
+    if scale and int(scale) != network.scale:
+        raise click.BadParameter(f"{weights} is made for scale {network.scale}, not {scale}", param_hint="--scale")
+    export_onnx({name: t.numpy() for name, t in network.state_dict().items()}, network.scale, out, force=force)
+    click.echo(f"{out}: IDN x{network.scale}, any input size")
 
 
 @main.command("upscale")
@@ -812,6 +867,57 @@ def compare_command(
         names = weights or (["idn"] if int(scale) in list_shipped() else [])
         methods = [open_method(name, int(scale))[0] for name in names if name != "bicubic"]
     save_picture(draw_figure(image, int(scale), box, methods), out, force)
+    click.echo(out)
+
+
+@main.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@click.option("--weights", type=click.Choice(("best", "final")), help="Of folders.  [default: final, else best]")
+@click.option(
+    "--set", "sets", multiple=True, help="Repeatable: a test set or a folder.  [default: those that are there]"
+)
+@click.option(
+    "--image", "images", multiple=True, metavar="SET/NAME|FILE", help="Repeatable: to show.  [default: three of Set5]"
+)
+@workers_option
+@data_root_option
+@force_option
+@quiet_option
+def report_command(
+    runs: tuple[Path, ...], out: Path, weights: Any, sets: tuple[str, ...], images: tuple[str, ...],
+    workers: int | None, data_root: Path | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Write one HTML page about networks: scores, pictures to compare, learning curves, provenance.
+
+    A RUN is a folder of idn train, or a .safetensors of weights. The page is a single file and needs no connection.
+
+    \b
+    Examples:
+      idn report runs/pretrain_x4
+      idn report runs/a runs/b original_x4.safetensors --set Set5 --image Set5/head --image a.png
+    """
+    from idn_data.atomic import check_target, write_text
+    from idn_data.benchmark import open_set
+    from idn_data.report import find_images, make_report, read_runs
+    from idn_data.sources import find_data_root, find_present_sets
+    from idn_train.session import open_method
+
+    check_target(out, force)
+    found = read_runs(runs, weights)
+    networks = [(run, open_method(str(run.path.resolve()))[0]) for run in found]
+    root = find_data_root(data_root)
+    try:
+        names = sets or find_present_sets(root)
+    except FileNotFoundError as error:  # the page still has curves and provenance
+        click.echo(f"no scores: {error}", err=True)
+        names = []
+    with Progress(quiet) as progress:
+        test_sets = [open_set(name, root, workers, progress) for name in names]
+        pictures = find_images(images, test_sets, root)
+        load_kernels_aloud(quiet)
+        page = make_report(networks, test_sets, pictures, workers=workers, progress=progress)
+    write_text(out, page, force)
     click.echo(out)
 
 

@@ -20,12 +20,12 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# what a disk may answer in the middle of writing
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EFBIG: "larger than the file system or the limit of file sizes allows",
-    errno.EIO: "the disk reports an error",
-    getattr(errno, "EDQUOT", errno.ENOSPC): "the disk or its quota is full",
+_ROOM = "make room, or choose another folder"
+_DISK_ERRORS = {  # what a disk may answer in the middle of writing, and what to do
+    errno.ENOSPC: ("the disk is full", _ROOM),
+    errno.EFBIG: ("larger than the file system or a limit allows", "raise ulimit -f, or choose another folder"),
+    errno.EIO: ("the disk reports an error", "look at the disk, or choose another folder"),
+    getattr(errno, "EDQUOT", -1): ("the quota is used up", _ROOM),
 }
 
 
@@ -36,45 +36,63 @@ class BusyError(ValueError):
 def check_target(path: Path | str, force: bool = False) -> Path:
     """Refuse an existing file unless `force`; meant to be called before hours of work, not after.
 
+    What a killed process left under the temporary name is removed.
+
     Raises
     ------
     FileExistsError
         The file is there and `force` is false.
     IsADirectoryError
         The name belongs to a folder.
+    BusyError
+        Another process is writing it.
     """
     path = Path(path)
+    _check_free(path, force)
+    if (temporary := _name_temporary(path)).exists():
+        with hold(path):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists already; --force replaces it, --out names another file")
-    return path
+
+
+def _name_temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")  # one is enough: only the process that holds `path` writes it
 
 
 def free_bytes(path: Path) -> int:
     """Bytes free where `path` is, or is to be."""
-    return shutil.disk_usage(next(p for p in (path, *path.resolve().parents) if p.exists())).free
+    return shutil.disk_usage(next(p for p in (path, *path.resolve().parents) if p.is_dir())).free
 
 
-def check_room(path: Path, need: int) -> None:
-    """Raise OSError (ENOSPC) unless `need` bytes are free where `path` is to be."""
-    if need > (free := free_bytes(path)):
-        raise OSError(errno.ENOSPC, _say_room(_DISK_ERRORS[errno.ENOSPC], need, free), str(path))
+def check_room(path: Path, need: int, advice: str = _ROOM) -> None:
+    """Raise OSError (ENOSPC) unless `need` bytes are free where `path` is to be; `advice` ends the message."""
+    if need > free_bytes(path):
+        raise _describe_disk_error(errno.ENOSPC, path, _say_bytes(need), advice)
 
 
-def _say_room(what: str, need: int, free: int) -> str:
-    return (
-        f"{what}: {need / 1e6:,.1f} MB needed, {free / 1e6:,.1f} MB free; make room or choose another folder "
-        "(nothing was left under this name but what stood there)"
-    )
+def _say_bytes(count: int) -> str:
+    """Bytes for people, powers of ten."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
+
+
+def _describe_disk_error(number: int, path: Path, need: str, advice: str) -> OSError:
+    free = _say_bytes(free_bytes(path))
+    return OSError(number, f"not written, {_DISK_ERRORS[number][0]}: {need} needed, {free} free; {advice}", str(path))
 
 
 @contextlib.contextmanager
 def hold(path: Path | str) -> Iterator[None]:
     """Be the only process that writes `path`, a file or an existing folder, while the block runs.
 
-    The lock is the system's own on a hidden file, ``.NAME.lock`` beside a file, ``.idn.lock`` in a folder, and ends with
-    the process, however that ends. The hidden file is removed at the end; one that a killed process left does no harm.
+    The lock is the system's own, on a hidden file, ``.NAME.lock`` beside a file, ``.idn.lock`` in a folder, and ends
+    with the process, however that ends. The hidden file is removed then; one that a killed process left does no harm.
 
     Raises
     ------
@@ -83,7 +101,11 @@ def hold(path: Path | str) -> Iterator[None]:
     """
     path = Path(path)
     lock = path / ".idn.lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
-    descriptor = _acquire(lock, path)
+    try:
+        lock, descriptor = _lock(lock, path)
+    except _NoLocksError:  # so is the file system; then at least against processes of this machine
+        name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+        lock, descriptor = _lock(Path(tempfile.gettempdir()) / f"idn-{name}.lock", path)
     try:
         yield
     finally:
@@ -96,8 +118,12 @@ def hold(path: Path | str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _acquire(lock: Path, path: Path) -> int:
-    """Descriptor of the lock file, locked."""
+class _NoLocksError(OSError):
+    """The file system has no locks."""
+
+
+def _lock(lock: Path, path: Path) -> tuple[Path, int]:
+    """The lock file and its descriptor, locked for the writing of `path`."""
     while True:
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
@@ -106,24 +132,19 @@ def _acquire(lock: Path, path: Path) -> int:
         try:
             if sys.platform == "win32":
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-                return descriptor
+                return lock, descriptor
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), lock.stat()):
-                    return descriptor
+                    return lock, descriptor
             os.close(descriptor)  # its holder removed it between the two calls: once more
         except (BlockingIOError, PermissionError):
             os.close(descriptor)
             raise BusyError(f"another idn is writing {path}; wait for it, or name another output") from None
         except OSError as error:
             os.close(descriptor)
-            if lock.parent == Path(tempfile.gettempdir()):
-                raise
-            # a file system without locks: then at least against processes of this machine
             lock.unlink(missing_ok=True)
-            name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-            lock = Path(tempfile.gettempdir()) / f"idn-{name}.lock"
-            del error
+            raise _NoLocksError(error.errno, error.strerror, str(path)) from None
 
 
 @contextlib.contextmanager
@@ -154,19 +175,20 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
     OSError
         Not enough room on the disk, before or while writing: the message says how much is needed and free.
     """
-    path = check_target(path, force)
-    temporary = path.with_name(f".{path.name}.part")  # one name is enough for the one process that holds `path`
-    written = 0
+    path = Path(path)
+    temporary, written = _name_temporary(path), 0
+    _check_free(path, force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold(path):
+            _check_free(path, force)  # again: another process may have finished first
             temporary.unlink(missing_ok=True)  # of a killed process
             check_room(path, need)
             try:
                 yield temporary
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
-                check_target(path, force)  # again: another process may have finished first
+                _check_free(path, force)
                 temporary.replace(path)
             finally:
                 with contextlib.suppress(FileNotFoundError):
@@ -176,8 +198,8 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
     except OSError as error:
         if error.errno not in _DISK_ERRORS or error.filename == str(path):
             raise
-        text = _say_room(_DISK_ERRORS[error.errno], max(need, written), free_bytes(path))
-        raise OSError(error.errno, text, str(path)) from None
+        known = _say_bytes(need) if need > written else f"more than {_say_bytes(written)}"
+        raise _describe_disk_error(error.errno, path, known, _DISK_ERRORS[error.errno][1]) from None
 
 
 def _sync_folder(folder: Path) -> None:
@@ -192,5 +214,6 @@ def _sync_folder(folder: Path) -> None:
 
 def write_text(path: Path | str, text: str, force: bool = False) -> None:
     """Write a text file, UTF-8 with "\\n" line ends, whole or not at all."""
-    with write_whole(path, force) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    data = text.encode()
+    with write_whole(path, force, len(data)) as temporary:
+        temporary.write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from idn_data.recipe import BATCH, Recipe
 from idn_data.resize import load_kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
@@ -20,6 +23,16 @@ def count_grid(height: int, width: int, recipe: Recipe) -> tuple[int, int]:
     step = recipe.gt_side
     crop_h, crop_w = height // recipe.scale * recipe.scale, width // recipe.scale * recipe.scale
     return crop_h // step, crop_w // step
+
+
+@lru_cache(maxsize=4096)
+def _count_image(height: int, width: int, recipe: Recipe) -> int:
+    return sum(int(np.prod(count_grid(h, w, recipe))) for h, w in variant_shapes(height, width))
+
+
+def count_patches(sizes: Iterable[tuple[int, int]], recipe: Recipe) -> int:
+    """Patches on the grids of all variants of images of those sizes, (height, width)."""
+    return sum(_count_image(height, width, recipe) for height, width in sizes)
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,7 @@ def cut_image(
     first: int,
     gt: NDArray[np.uint8] | NDArray[np.float32],
     lr: NDArray[np.float32],
+    crc: NDArray[np.uint32] | None = None,
 ) -> int:
     """Cut all patches of one image whose row lies in the window ``first … first + len(gt) - 1`` into that window.
 
@@ -130,6 +144,8 @@ def cut_image(
         Values k, or k/255. Written in place; different images write different rows, so threads need no lock.
     lr : (m, p, p) float32
         Written in place.
+    crc : (m, 2) uint32, optional
+        Written in place: CRC-32 of LR's bytes and of GT's 8-bit values k.
 
     Returns
     -------
@@ -146,12 +162,16 @@ def cut_image(
         raise ValueError(f"image {image} changed while it was in use: {was[0]}x{was[1]} before, {now[0]}x{now[1]} now")
     kernels, scale = load_kernels(), plan.recipe.scale
     last, written, levels = first + len(gt), 0, gt_levels(gt.dtype)
+    lr_bytes = lr.reshape(len(lr), -1).view(np.uint8)
+    crc = np.empty((0, 2), np.uint32) if crc is None else crc
     for number, variant in enumerate(make_variants(y)):
         places = plan.variant_places(image, number)
         here = int(((places >= first) & (places < last)).sum())
         if here:
             variant_gt, variant_lr = make_pair(variant, scale)
             _, columns = count_grid(*variant.shape, plan.recipe)
-            kernels.cut_patches(variant_gt, variant_lr, places, columns, scale, first, last, levels, gt, lr)
+            kernels.cut_patches(
+                variant_gt, variant_lr, places, columns, scale, first, last, levels, gt, lr, lr_bytes, crc
+            )
             written += here
     return written

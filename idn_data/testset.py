@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from idn_data.atomic import check_target, write_whole
+from idn_data.atomic import check_room, check_target, hold, write_whole
 from idn_data.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
 from idn_data.images import make_pair, modcrop, read_image
 from idn_data.recipe import SCALES
 from idn_data.resize import imresize
-from idn_data.sources import count_workers, map_in_order, read_folder
+from idn_data.sources import Source, count_workers, map_in_order, read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,8 +88,9 @@ def save_mat(path: Path | str, name: str, value: NDArray[np.generic], force: boo
     """Save one 2-D array as MATLAB 5 .mat, compressed, the same bytes each time."""
     buffer = io.BytesIO()
     savemat(buffer, {name: value}, do_compression=True)
-    with write_whole(path, force) as temporary:
-        temporary.write_bytes(_HEADER + buffer.getvalue()[len(_HEADER) :])
+    data = _HEADER + buffer.getvalue()[len(_HEADER) :]
+    with write_whole(path, force, len(data)) as temporary:
+        temporary.write_bytes(data)
 
 
 def _list_names(path: Path, scale: int, colour: bool) -> list[str]:
@@ -135,8 +136,10 @@ def make_test(
 
     Raises
     ------
-    FileNotFoundError, FileExistsError, BadImagesError
+    FileNotFoundError, FileExistsError, BadImagesError, BusyError
         Before anything is written.
+    OSError
+        No room on the disk: nothing is left of what this call wrote.
     ValueError
         Two images share a name, an image is smaller than a scale, or a scale is not 2, 3 or 4.
     """
@@ -157,27 +160,46 @@ def make_test(
             raise ValueError(
                 f"{source.path}: {source.height}x{source.width} pixels are too few for scale {max(scales)}"
             )
-        for scale in scales:
-            for name in _list_names(source.path, scale, True):
-                check_target(out / name, force)
+    out.mkdir(parents=True, exist_ok=True)
+    with hold(out):
+        for source in sources:
+            for scale in scales:
+                for name in _list_names(source.path, scale, True):
+                    check_target(out / name, force)
+        pixels = sum(s.height * s.width for s in sources) * len(scales)  # a byte of each is the least; two are usual
+        check_room(out, pixels, "and as much again is usual; make room, or choose another folder with --out")
+        return _write_set(sources, out, scales, force, count_workers(workers), progress), skipped
+
+
+def _write_set(
+    sources: Sequence[Source], out: Path, scales: Sequence[int], force: bool, workers: int, progress: Progress | None
+) -> int:
+    new: list[Path] = []  # those that stood before are whole, and stay
 
     def save(path: Path) -> int:
         image = read_image(path)
         for scale in scales:
             pair = make_test_pair(image, scale)
             for name, part in zip(_list_names(path, scale, image.ndim == 3), ("gt", "lr", "cb", "cr"), strict=False):
+                stood = (out / name).exists()
                 save_mat(out / name, part, getattr(pair, part), force)
+                new.extend([] if stood else [out / name])
             if image.ndim == 2:  # Cb and Cr of a colour image that had this name before
                 for name in _list_names(path, scale, True)[2:]:
                     (out / name).unlink(missing_ok=True)
         return len(scales) * (4 if image.ndim == 3 else 2)
 
     files = 0
-    for done, count in enumerate(map_in_order(save, [s.path for s in sources], count_workers(workers)), 1):
-        files += count
-        if progress:
-            progress("writing .mat files", done, len(sources))
-    return files, skipped
+    try:
+        for done, count in enumerate(map_in_order(save, [s.path for s in sources], workers), 1):
+            files += count
+            if progress:
+                progress("writing .mat files", done, len(sources))
+    except BaseException:  # a part of a set would pass for a whole one
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+    return files
 
 
 def _load_variable(path: Path, name: str, kind: str) -> NDArray[np.generic]:

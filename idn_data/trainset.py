@@ -6,31 +6,32 @@ memory given is filled in several passes over the images, each for one range of 
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
-import numpy as np
 from PIL import Image
 
-from idn_data.atomic import check_target, write_whole
-from idn_data.images import VARIANTS, make_variants, read_y
-from idn_data.patches import Plan, allocate_patches, cut_image, deal_shards, gt_levels
-from idn_data.patchfile import Header, PatchFile, PatchWriter, Storage
+from idn_data.atomic import check_room, check_target, free_bytes, hold, write_whole
+from idn_data.images import VARIANTS, make_variants, read_y, variant_shapes
+from idn_data.patches import Plan, count_patches, cut_image, deal_shards
+from idn_data.patchfile import PatchFile, PatchFileError
+from idn_data.patchwriter import Header, PatchWriter, Storage
 from idn_data.recipe import BATCH, Recipe, name_shard
 from idn_data.sources import Source, count_workers, digest_sources, map_in_order, read_folder, recognise_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     Progress = Callable[[str, int, int], None]
 
 MEMORY = 4 << 30  # bytes of a file filled at once, in the system's cache; every file of the README's table fits
+_UNLIKE = ("versions", "skipped", "skipped_count", "source_set")  # in shards that hold the same patches all the same
 RELEASE = 256 << 20  # bytes written before the pages are given back, which keeps the process small
 
 
@@ -76,8 +77,12 @@ class TrainSet:
 
     @property
     def patch_bytes(self) -> int:
-        """Bytes of a pair of patches in the file."""
-        return 4 * self.recipe.lr_side**2 + self.recipe.gt_side**2 * (1 if self.storage == "uint8" else 4)
+        """Bytes of a pair of patches in the file, with its checksums."""
+        return 8 + 4 * self.recipe.lr_side**2 + self.recipe.gt_side**2 * (1 if self.storage == "uint8" else 4)
+
+    def file_bytes(self, count: int) -> int:
+        """Bytes of a file of that many patches, with room for what it says of itself."""
+        return count * self.patch_bytes + 64 * 1024
 
     def window(self, count: int) -> int:
         """Patches of a pass: all, or the multiple of 64 that fits the memory budget."""
@@ -85,21 +90,24 @@ class TrainSet:
 
     def estimate(self) -> Estimate:
         """Patches, bytes, memory and free disk space."""
-        groups = self.groups()
-        counts = tuple(self.plan(k, group).count for k, group in enumerate(groups))
+        counts = tuple(count_found(group, self.recipe) // BATCH * BATCH for group in self.groups())
         window = max(self.window(n) for n in counts)
-        folder = next(p for p in (self.out.parent, *self.out.parent.resolve().parents) if p.is_dir())
         return Estimate(
             files=tuple(str(self.path(k)) for k in range(self.shards)),
             images=len(self.sources),
             skipped=len(self.skipped),
             patches=sum(counts),
             patches_per_file=counts,
-            bytes=sum(counts) * self.patch_bytes + 64 * 1024 * self.shards,
+            bytes=sum(map(self.file_bytes, counts)),
             memory=min(window * self.patch_bytes, 3 * RELEASE) + (300 << 20),  # whole pages; Python, numba, images
-            disk_free=shutil.disk_usage(folder).free,
+            disk_free=free_bytes(self.out.parent),
             passes=max(-(-n // window) for n in counts) if window else 1,
         )
+
+
+def count_found(group: list[Source], recipe: Recipe) -> int:
+    """Patches that a group of sources yields, before they are cut down to a multiple of 64."""
+    return count_patches(((s.height, s.width) for s in group), recipe)
 
 
 def plan_train(
@@ -150,7 +158,7 @@ def plan_train(
         raise ValueError(f"memory must be at least 1 MiB; got {memory} bytes")
     made = TrainSet(Path(out), recipe, tuple(sources), tuple(skipped), seed, storage, shards, memory)
     for k, group in enumerate(made.groups()):
-        if made.plan(k, group).count == 0:
+        if count_found(group, recipe) < BATCH:
             largest = max(group, key=lambda s: s.height * s.width)
             where = f"shard {k + 1} of {shards}" if shards > 1 else str(images)
             raise ValueError(
@@ -163,7 +171,7 @@ def plan_train(
 def make_train(
     made: TrainSet, *, force: bool = False, workers: int | None = None, progress: Progress | None = None
 ) -> list[Path]:
-    """Write the training file, or its shards.
+    """Write the training file, or its shards. Shards that are finished are kept; see `find_finished`.
 
     Parameters
     ----------
@@ -184,38 +192,77 @@ def make_train(
     ------
     FileExistsError
         A file is there and `force` is false; nothing was written.
+    BusyError
+        Another process is writing one of them.
     OSError
         Too little disk space.
     """
-    for k in range(made.shards):
+    kept = [] if force else find_finished(made)
+    left = [k for k in range(made.shards) if k not in kept]
+    for k in left:
         check_target(made.path(k), force)
-    estimate = made.estimate()
-    if estimate.bytes > estimate.disk_free:
-        raise OSError(
-            f"{made.out.parent}: {estimate.bytes / 1e9:.2f} GB are needed and {estimate.disk_free / 1e9:.2f} GB free; "
-            "make room, choose another folder with --out, or halve it with --storage uint8"
-        )
-    for k, group in enumerate(made.groups()):
-        _make_file(made, k, group, force, count_workers(workers), progress)
+    counts = made.estimate().patches_per_file
+    advice = "make room, choose another folder with --out, or write fewer bytes with --storage uint8"
+    check_room(made.out, sum(made.file_bytes(counts[k]) for k in left), advice)
+    for k in left:
+        make_shard(made, k, force=force, workers=workers, progress=progress)
     return [made.path(k) for k in range(made.shards)]
 
 
-def _make_file(
-    made: TrainSet, shard: int, group: list[Source], force: bool, workers: int, progress: Progress | None
-) -> None:
-    plan = made.plan(shard, group)
+def find_finished(made: TrainSet) -> list[int]:
+    """The shards that stand already, made by the same recipe from the same images; none of a set of one file.
+
+    Their attributes and the digests of their checksums are verified, not every patch.
+
+    Raises
+    ------
+    FileExistsError
+        A shard was made otherwise, or from other images: the message says how.
+    PatchFileError
+        A shard is damaged.
+    """
+    finished: list[int] = []
+    if made.shards == 1:
+        return finished
+    for k, group in enumerate(made.groups()):
+        path = made.path(k)
+        if not path.exists():
+            continue
+        wanted = make_header(made, k, group).attributes()
+        try:
+            with PatchFile(path) as file:
+                held = file.attributes
+        except PatchFileError as error:
+            raise PatchFileError(f"{error}; --force makes all shards anew") from None
+        other = [name for name in wanted if name not in _UNLIKE and held.get(name) != wanted[name]]
+        if other:
+            say = [f"{name} {str(held.get(name, 'unknown'))[:20]}, now {str(wanted[name])[:20]}" for name in other[:3]]
+            images = " from other images," if "source_digest" in other else ""
+            raise FileExistsError(
+                f"{path} was made{images} with {'; '.join(say)}; --force makes all shards anew, --out names other files"
+            )
+        finished.append(k)
+    return finished
+
+
+def make_shard(
+    made: TrainSet, shard: int, *, force: bool = False, workers: int | None = None, progress: Progress | None = None
+) -> Path:
+    """Write one file of the set: arguments and errors as in `make_train`, which looks at disk and finished shards."""
+    group, path = made.groups()[shard], made.path(shard)
+    plan, header = made.plan(shard, group), make_header(made, shard, group)
     window = made.window(plan.count)
-    header = make_header(made, shard, group, plan)
     what = "cutting patches" if made.shards == 1 else f"shard {shard + 1} of {made.shards}"
     images, unreleased = len(group) * -(-plan.count // window), 0
     with (
-        write_whole(made.path(shard), force) as temporary,
+        write_whole(path, force, made.file_bytes(plan.count)) as temporary,
         PatchWriter(temporary, header, plan.count, [(s.name, s.sha256) for s in group]) as writer,
     ):
         done = 0
         for first in range(0, plan.count, window):
             rows = slice(first, min(first + window, plan.count))
-            for written in cut_window(plan, group, first, writer.gt[rows], writer.lr[rows], workers):
+            views = writer.gt[rows], writer.lr[rows], writer.crc[rows]
+            for written in cut_window(plan, group, first, *views, workers=count_workers(workers)):
                 unreleased += written * made.patch_bytes
                 if unreleased > RELEASE:
                     writer.release()
@@ -223,10 +270,12 @@ def _make_file(
                 done += 1
                 if progress:
                     progress(what, done, images)
+            del views  # the map cannot be closed while they are there
         if progress:
             progress("writing to disk", 0, 1)
     if progress:
         progress("writing to disk", 1, 1)
+    return path
 
 
 def cut_window(
@@ -235,17 +284,19 @@ def cut_window(
     first: int,
     gt: NDArray[np.uint8] | NDArray[np.float32],
     lr: NDArray[np.float32],
+    crc: NDArray[np.uint32] | None = None,
+    *,
     workers: int,
 ) -> Iterator[int]:
     """Fill a window of rows from the images, on a pool of threads; yields each image's number of patches."""
 
     def cut(number: int) -> int:
-        return cut_image(read_y(group[number].path), plan, number, first, gt, lr)
+        return cut_image(read_y(group[number].path), plan, number, first, gt, lr, crc)
 
     return map_in_order(cut, range(len(group)), workers)
 
 
-def make_header(made: TrainSet, shard: int, group: list[Source], plan: Plan) -> Header:
+def make_header(made: TrainSet, shard: int, group: list[Source]) -> Header:
     """What a file of the set says of itself."""
     return Header(
         scale=made.recipe.scale,
@@ -253,7 +304,7 @@ def make_header(made: TrainSet, shard: int, group: list[Source], plan: Plan) -> 
         lr_patch=made.recipe.lr_side,
         seed=made.seed,
         storage=made.storage,
-        patches_found=plan.found,
+        patches_found=count_found(group, made.recipe),
         source_digest=digest_sources(group),
         source_count=len(group),
         source_set=recognise_set(made.sources) or "",
@@ -294,11 +345,18 @@ def save_augmented(
         raise ValueError(
             f"two images are called {twice!r}: their augmented files would bear the same names; rename one"
         )
-    for stem in stems:
-        for number in range(VARIANTS):
-            check_target(folder / f"{stem}_{number}.bmp", force)
     folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder):
+        for stem in stems:
+            for number in range(VARIANTS):
+                check_target(folder / f"{stem}_{number}.bmp", force)
+        check_room(folder, sum(h * w for s in sources for h, w in variant_shapes(s.height, s.width)))
+        return _save_variants(sources, folder, force, count_workers(workers), progress)
 
+
+def _save_variants(
+    sources: tuple[Source, ...], folder: Path, force: bool, workers: int, progress: Progress | None
+) -> int:
     def save(source: Source) -> int:
         number = 0
         for number, variant in enumerate(make_variants(read_y(source.path)), 1):
@@ -307,74 +365,8 @@ def save_augmented(
         return number
 
     total = 0
-    for done, count in enumerate(map_in_order(save, sources, count_workers(workers)), 1):
+    for done, count in enumerate(map_in_order(save, sources, workers), 1):
         total += count
         if progress:
             progress("saving augmented images", done, len(sources))
     return total
-
-
-def verify_patches(
-    file: PatchFile,
-    images: Path | str,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Make every patch of a file again from the images and compare, bit for bit.
-
-    Parameters
-    ----------
-    file : PatchFile
-        A file of ours: it says how it was made.
-    images : path
-        The folder it was made from.
-
-    Returns
-    -------
-    int
-        Patches that differ; 0 for a sound file.
-
-    Raises
-    ------
-    ValueError
-        The file does not say how it was made, or these are not its images.
-    """
-    said = file.attributes
-    if file.transposed:
-        raise ValueError(f"{file.path}: not made by idn, so it does not say how; only idn's own files can be verified")
-    try:
-        recipe = Recipe(int(said["scale"]), said["stage"], int(said["lr_patch"]))
-        seed, shard, digest = int(said["seed"]), int(said["shard"]), str(said["source_digest"])
-    except KeyError as error:
-        raise ValueError(f"{file.path}: the attribute {error} is missing; make the file again") from None
-    wanted = dict(file.sources())
-    sources, _ = read_folder(images, skip_bad=True, workers=workers, progress=progress)
-    group = [s for s in sources if wanted.get(s.name) == s.sha256]
-    if digest_sources(group) != digest:
-        missing = sorted(set(wanted) - {s.name for s in group})
-        raise ValueError(
-            f"{images}: not the images of this file; {len(missing)} of {len(wanted)} are missing or changed"
-            + (f", {missing[0]} first" if missing else "")
-        )
-    plan = Plan(recipe, tuple((s.height, s.width) for s in group), seed, shard)
-    if plan.count != file.count:
-        raise ValueError(f"{file.path}: holds {file.count} patches where these images yield {plan.count}")
-    window, step, differ = min(plan.count, max(BATCH, (512 << 20) // recipe.gt_side**2)), 4096, 0
-    gt, lr = allocate_patches(recipe, window)
-    levels = gt_levels(file.gt.dtype)
-    passes = -(-plan.count // window)
-    for number, first in enumerate(range(0, plan.count, window)):
-        size = min(window, plan.count - first)
-        for done, _ in enumerate(cut_window(plan, group, first, gt[:size], lr[:size], count_workers(workers)), 1):
-            if progress:
-                progress("comparing", number * len(group) + done, passes * len(group))
-        for k in range(0, size, step):
-            rows = slice(k, min(k + step, size))
-            held = slice(first + rows.start, first + rows.stop)
-            same = np.ones(rows.stop - rows.start, bool)
-            for found, wanted in ((file.lr[held, 0], lr[rows]), (file.gt[held, 0], levels[gt[rows]])):
-                bits = f"u{found.itemsize}"  # as bits, so that NaN and -0 count as well
-                same &= (found.view(bits) == wanted.view(bits)).all(axis=(1, 2))
-            differ += int(len(same) - same.sum())
-    return differ

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-STEP = 8192  # patches read at a time
-
 
 @dataclass(frozen=True)
 class Patches:
@@ -77,15 +75,9 @@ def _read_file(path: Path | str, progress: Callable[[str, int, int], None] | Non
     with PatchFile(path) as file:
         lr = np.empty((file.count, 1, file.lr_side, file.lr_side), np.float32)
         gt = np.empty((file.count, 1, file.gt_side, file.gt_side), np.uint8)
-        for first in range(0, file.count, STEP):
-            last = min(first + STEP, file.count)
-            lr[first:last], values = file.read(first, last)
-            levels = np.rint(values * np.float32(255))
-            if not ((levels >= 0) & (levels <= 255)).all() or np.abs(levels / np.float32(255) - values).max() > 1e-6:
-                raise PatchFileError(f"{path}: GT holds values that are no k/255; make the file with idn make-train")
-            gt[first:last] = levels  # 0…255, checked just above: a quarter of float32, and nothing is lost
-            if not np.isfinite(lr[first:last]).all() or np.abs(lr[first:last]).max() > 2:
-                raise PatchFileError(f"{path}: LR holds values outside [0, 1] by far, or NaN; make the file again")
+        for first in range(0, file.count, file.step):
+            last = min(first + file.step, file.count)
+            lr[first:last], gt[first:last] = file.read_levels(first, last)
             if progress:
                 progress("reading patches", last, file.count)
         digest = str(file.attributes.get("source_digest", "unknown"))

@@ -41,13 +41,7 @@ def make_validation(test_set: TestSet, scale: int) -> Callable[[IDN], float]:
 def make_record(
     folder: Path, title: str, test_set: TestSet | None, scale: int, tensorboard: bool = False
 ) -> Callable[[list[dict[str, str]], IDN], None]:
-    """What a run draws after each validation: psnr.png, and TensorBoard's scalars and one SR image if wanted.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        TensorBoard is wanted and not installed.
-    """
+    """What a run draws after each validation: psnr.png, and TensorBoard's scalars and one SR image if wanted."""
     levels, writer = {}, None
     if test_set is not None:
         levels["bicubic"] = evaluate(BICUBIC, test_set, scale, ["float"])[0][0].psnr

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import idn_data
-from idn_data.atomic import check_target, write_text, write_whole
+from idn_data.atomic import BusyError, check_room, check_target, hold, write_text, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def names(folder: Path) -> list[str]:
@@ -137,7 +145,9 @@ def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").read_bytes() == b"Gr\xc3\xb6\xc3\x9fe \xc3\x974\nsecond\n"
 
 
-CHILD = """
+# --- killed ---
+
+WRITER = """
 import sys, time
 from idn_data.atomic import write_whole
 with write_whole(sys.argv[1], force=True) as temporary:
@@ -148,18 +158,202 @@ with write_whole(sys.argv[1], force=True) as temporary:
         time.sleep(60)
 """
 
+HOLDER = """
+import sys, time
+from idn_data.atomic import hold
+with hold(sys.argv[1]):
+    print("writing", flush=True)
+    time.sleep(60)
+"""
 
-def test_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "out.bin"
-    target.write_bytes(b"old")
+
+@contextlib.contextmanager
+def start(code: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that is in the middle of it; killed at the end."""
     home = Path(idn_data.__file__).parents[1]
-    with subprocess.Popen([sys.executable, "-c", CHILD, str(target)], stdout=subprocess.PIPE, cwd=home) as child:
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, cwd=home) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"writing\n"
-        child.kill()  # SIGKILL: no handler, no finally
-    assert child.returncode != 0
+        try:
+            yield child
+        finally:
+            child.kill()  # SIGKILL: no handler, no finally
+
+
+def leave_killed(target: Path) -> None:
+    with start(WRITER, target):
+        pass
+
+
+def test_killed_process_leaves_the_old_file_and_the_next_one_tidies_up(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+    leave_killed(target)
     assert target.read_bytes() == b"old"
-    (part,) = (name for name in names(tmp_path) if name != "out.bin")
-    assert part.startswith(".out.bin.") and part.endswith(".part")  # plainly no result, and hidden
-    write_text(target, "new", force=True)  # and it does not stand in the way
+    assert names(tmp_path) == [".out.bin.lock", ".out.bin.part", "out.bin"]  # plainly no results, and hidden
+    write_text(target, "new", force=True)
     assert target.read_text() == "new"
+    assert names(tmp_path) == ["out.bin"]
+
+
+def test_check_target_tidies_up_as_well(tmp_path: Path) -> None:
+    """So that what a killed process left does not count as used when the free space is looked at."""
+    target = tmp_path / "out.bin"
+    leave_killed(target)
+    check_target(target)
+    assert names(tmp_path) == []
+
+
+def test_leftovers_of_other_names_stay(tmp_path: Path) -> None:
+    others = [".out.bin.part.part", ".out.bin2.part", ".2out.bin.part", "out.bin.part"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"theirs")
+    write_text(tmp_path / "out.bin", "new")
+    assert names(tmp_path) == sorted([*others, "out.bin"])
+
+
+# --- two at once ---
+
+
+def test_the_second_of_two_says_so(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    message = r"another idn is writing .*out\.bin; wait for it, or name another output"
+    with start(WRITER, target):
+        for force in (False, True):
+            with pytest.raises(BusyError, match=message):
+                write_text(target, "mine", force)
+            with pytest.raises(BusyError, match=message):
+                check_target(target, force)
+        assert (tmp_path / ".out.bin.part").read_bytes() == b"half of the new file"  # still whole for the first
+    write_text(target, "mine")
+    assert names(tmp_path) == ["out.bin"]
+
+
+def test_two_threads_count_as_two(tmp_path: Path) -> None:
+    with write_whole(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"first")
+        with pytest.raises(BusyError, match="another idn is writing"):
+            write_text(tmp_path / "a", "second")
+        write_text(tmp_path / "b", "of another name")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_hold(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "run"
+    if kind == "folder":
+        path.mkdir()
+    with start(HOLDER, path), pytest.raises(BusyError, match=r"another idn is writing .*run; wait for it"), hold(path):
+        pass
+    with hold(path):  # the lock of a killed process is none
+        write_text((path if kind == "folder" else tmp_path) / "state", "of the run")
+    assert not [p for p in tmp_path.rglob(".*") if p.name.startswith(".")]
+
+
+def test_hold_many_times_at_once(tmp_path: Path) -> None:
+    """The hidden file comes and goes; at no moment do two hold the same name."""
+    inside: list[int] = []
+    counts = {"held": 0, "busy": 0}
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            try:
+                with hold(tmp_path / "out"):
+                    inside.append(number)
+                    assert inside == [number]
+                    inside.remove(number)
+                    counts["held"] += 1
+            except BusyError:
+                counts["busy"] += 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert counts["held"] > 200
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock is POSIX's")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    import fcntl
+
+    locked, flock = [], fcntl.flock
+
+    def refuse(descriptor: int, operation: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink() if sys.platform == "linux" else Path("/")
+        locked.append(name)
+        if name.parent == tmp_path:
+            raise OSError(error, os.strerror(error))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with write_whole(tmp_path / "out.bin") as temporary:
+        temporary.write_bytes(b"x")
+        with pytest.raises(BusyError, match="another idn"):
+            write_text(tmp_path / "out.bin", "y")
+    assert names(tmp_path) == ["out.bin"]
+    assert not locked[-1].exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(PermissionError, match=r"out\.bin'$"):
+        write_text(tmp_path / "out.bin", "x")
+
+
+# --- no room ---
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "advice"),
+    [
+        (errno.ENOSPC, "the disk is full", "make room, or choose another folder"),
+        (errno.EFBIG, "larger than the file system or a limit allows", "raise ulimit -f, or choose another folder"),
+        (errno.EIO, "the disk reports an error", "look at the disk, or choose another folder"),
+        (errno.EDQUOT, "the quota is used up", "make room, or choose another folder"),
+    ],
+)
+def test_disk_errors_say_how_much_is_needed_and_free(tmp_path: Path, number: int, text: str, advice: str) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+
+    def write_some(need: int) -> None:
+        with write_whole(target, force=True, need=need) as temporary:
+            temporary.write_bytes(bytes(2_000_000))
+            raise OSError(number, os.strerror(number))
+
+    for need, said in ((0, "more than 2.0 MB"), (5_000_000, "5.0 MB")):
+        with pytest.raises(
+            OSError, match=rf"not written, {text}: {said} needed, [\d.]+ [GM]B free; {advice}"
+        ) as caught:
+            write_some(need)
+        assert (caught.value.errno, caught.value.filename) == (number, str(target))
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["out.bin"]
+
+
+def test_other_errors_of_the_system_stay_as_they_are(tmp_path: Path) -> None:
+    def fail() -> None:
+        with write_whole(tmp_path / "out.bin") as temporary:
+            temporary.with_name("none").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="none"):
+        fail()
+
+
+def test_too_little_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    ran = []
+
+    def write() -> None:
+        with write_whole(tmp_path / "new" / "out.bin", need=1 << 60) as temporary:
+            ran.append(temporary)
+
+    with pytest.raises(OSError, match=r"the disk is full: 1152921504\.61 GB needed, [\d.]+ [GM]B free; make room"):
+        write()
+    assert ran == []
+    assert names(tmp_path / "new") == []
+    check_room(tmp_path / "a" / "b", 1000)
+    with pytest.raises(OSError, match="free; buy one"):
+        check_room(tmp_path / "a" / "b", 1 << 60, "buy one")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from patchsamples import drop_checksums
 
 from idn_data.patchfile import PatchFile, PatchFileError
 from idn_data.recipe import Recipe
@@ -68,22 +70,29 @@ def test_order_depends_on_seed_and_epoch_alone(photos: Path, tmp_path: Path) -> 
     )
 
 
-@pytest.mark.parametrize("value", [0.5001, float("nan"), 1.5])
-def test_gt_that_is_no_level_is_refused(photos: Path, tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize(("name", "value"), [("gt", 0.5001), ("gt", math.nan), ("gt", 1.5), ("lr", math.nan),
+                                             ("lr", 9.0), ("lr", -math.inf)])  # fmt: skip
+def test_values_out_of_range_are_refused(photos: Path, tmp_path: Path, name: str, value: float) -> None:
     (path,) = make_file(photos, tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
-        file["gt"][7, 0, 3, 3] = value
-    with pytest.raises(PatchFileError, match="GT holds values that are no k/255"):
+        file[name][7, 0, 3, 3] = value
+    with pytest.raises(PatchFileError, match=rf"a\.h5: damaged in /{name} row\(s\) 7; copy or make the file again"):
+        load_patches([path])
+    drop_checksums(path)
+    with pytest.raises(PatchFileError, match=rf"/{name} row\(s\) 7: GT must be k/255, LR near \[0, 1\]; make the file"):
         load_patches([path])
 
 
-@pytest.mark.parametrize("value", [float("nan"), 9.0, float("inf")])
-def test_lr_out_of_range_is_refused(photos: Path, tmp_path: Path, value: float) -> None:
-    (path,) = make_file(photos, tmp_path / "a.h5")
+def test_a_flipped_bit_is_refused(photos: Path, tmp_path: Path) -> None:
+    """Another value that is just as good for an LR or a GT: only the checksum tells."""
+    (path,) = make_file(photos, tmp_path / "a.h5", storage="uint8")
     with h5py.File(path, "r+") as file:
-        file["lr"][7, 0, 3, 3] = value
-    with pytest.raises(PatchFileError, match="LR holds values outside"):
+        for row in (3, 70, 71):
+            file["gt"][row, 0, 3, 3] ^= 1
+    with pytest.raises(PatchFileError, match=r"damaged in /gt row\(s\) 3, 70…71; copy or make the file again"):
         load_patches([path])
+    drop_checksums(path)
+    assert len(load_patches([path])) > 71
 
 
 def test_files_of_two_recipes_do_not_mix(photos: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner, Result
+from patchsamples import drop_checksums
 from PIL import Image
 from test_caffe import draw_blobs, encode_net
 
@@ -86,10 +87,46 @@ def test_make_train_inspect_verify(photos: Path, tmp_path: Path) -> None:
     assert f"all {estimate['patches']:,} patches are what the images yield" in seen.stdout
     assert sheet.stat().st_size > 1000
 
+    assert f"all {estimate['patches']:,} patches and the attributes are as written" in seen.stdout
+    plain = run("inspect", out, "--verify", "--data-root", tmp_path / "none")  # no images are needed
+    assert plain.exit_code == 0, plain.output
+    assert "are what the images yield" not in plain.output
+
     with h5py.File(out, "r+") as file:
         file["gt"][3, 0, 5, 5] += 0.5
-    check_failure(run("inspect", out, "--verify", "--images", photos), 1, f"1 of {estimate['patches']} patches differ")
+    damaged = run("inspect", out, "--verify", "--json", tmp_path / "facts.json")
+    check_failure(damaged, 1, f"{out}: damaged in /gt row(s) 3; copy or make the file again")
+    assert json.loads((tmp_path / "facts.json").read_text())["damaged_rows"] == {"lr": [], "gt": [3]}
+    for way in (["--images", photos], ["--against-images", "--images", photos]):
+        check_failure(run("inspect", out, *way), 1, f"1 of {estimate['patches']} patches differ")
+    check_failure(run("inspect", out, "--verify", "--images", photos), 1, "damaged in /gt row(s) 3")
+    check_failure(run("inspect", out, "--against-images", "--data-root", tmp_path), 1, "291 is not in")
     assert json.loads(run("inspect", out, "--json", "-").stdout)["patches"] == estimate["patches"]
+
+
+def test_inspect_verify_without_checksums(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    assert run("make-train", "--scale", "4", "--images", photos, "--out", out).exit_code == 0
+    drop_checksums(out)
+    check_failure(run("inspect", out, "--verify"), 1, "out.h5: holds no checksums: made by an older idn")
+    seen = run("inspect", out, "--verify", "--images", photos)
+    assert seen.exit_code == 0, seen.output
+    assert "are what the images yield" in seen.output
+    assert "are as written" not in seen.output
+
+
+def test_make_train_keeps_finished_shards(photos: Path, tmp_path: Path) -> None:
+    arguments = ["make-train", "--scale", "4", "--images", photos, "--out", tmp_path / "set.h5", "--shards", "2"]
+    first = run(*arguments)
+    assert first.exit_code == 0, first.output
+    assert "kept" not in first.output
+    (tmp_path / "set.1-of-2.h5").unlink()
+    again = run(*arguments, "--quiet")
+    assert again.exit_code == 0, again.output
+    assert "1 of 2 shards stood already and were kept; --force makes them anew" in again.stdout
+    assert json.loads(run(*arguments, "--quiet", "--json", "-").stdout)["kept"] == 2
+    check_failure(run(*arguments, "--seed", "3"), 1, "with seed 0, now 3")
+    assert run(*arguments, "--seed", "3", "--force").exit_code == 0
 
 
 def test_bad_images_are_listed_and_nothing_is_written(photos: Path, tmp_path: Path) -> None:
@@ -369,3 +406,19 @@ def test_output_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:
     result = run("make-train", "--scale", "4", "--images", photos, "--out", tmp_path / "file" / "a.h5")
     assert result.exit_code == 1
     assert "Traceback" not in result.output
+
+
+def test_export_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed: pip install -e '.[onnx]'")
+    from idn_train.checkpoint import save_weights
+    from idn_train.network import IDN
+
+    weights, model = tmp_path / "w.safetensors", tmp_path / "w.onnx"
+    save_weights(weights, IDN(3))
+    assert run("export-onnx", weights, "--out", model).exit_code == 0
+    assert model.stat().st_size > 2_000_000
+    check_failure(run("export-onnx", weights, "--out", model), 1, "w.onnx")
+    check_failure(
+        run("export-onnx", weights, "--scale", "2", "--out", tmp_path / "b.onnx"), 2, "made for scale 3, not 2"
+    )
+    check_failure(run("export-onnx", "idn", "--out", tmp_path / "b.onnx"), 1, "give --scale, one of 2, 3, 4")

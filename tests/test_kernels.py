@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,10 +142,43 @@ def test_cut_patches_is_slicing(scale: int, side: int, dtype: type[np.uint8] | t
             wanted_gt[place - first + 1] = levels[gt[y * s : (y + 1) * s, x * s : (x + 1) * s]]
             wanted_lr[place - first + 1] = lr[y * side : (y + 1) * side, x * side : (x + 1) * side]
     gt_out, lr_out = gt_room[1:-1], lr_room[1:-1]  # what lies around the window must stay as it is
-    load_kernels().cut_patches(gt, lr, places, width // side, scale, first, last, levels, gt_out, lr_out)
+    lr_bytes, crc = lr_out.reshape(len(lr_out), -1).view(np.uint8), np.full((last - first, 2), 7, np.uint32)
+    wanted_crc = crc.copy()
+    for (y, x), place in zip(grid, places.tolist(), strict=True):
+        if first <= place < last:
+            wanted_crc[place - first] = (
+                zlib.crc32(wanted_lr[place - first + 1].tobytes()),
+                zlib.crc32(gt[y * s : (y + 1) * s, x * s : (x + 1) * s].tobytes()),
+            )
+    load_kernels().cut_patches(gt, lr, places, width // side, scale, first, last, levels, gt_out, lr_out, lr_bytes, crc)
     assert (gt_room == wanted_gt).all()
     assert (lr_room == wanted_lr).all()
     assert (wanted_lr[1:-1, 0, 0] != -7).sum() == len(grid) - 3
+    assert (crc == wanted_crc).all()
+
+
+@pytest.mark.parametrize("length", [*range(1, 34), 225, 484, 7744])
+def test_crc_is_that_of_zlib(length: int) -> None:
+    rows = np.random.default_rng(length).integers(0, 256, (5, length), dtype=np.uint8)
+    rows[3:] = [[0], [255]]
+    out = np.empty((5, 2), np.uint32)
+    load_kernels().checksum_rows(rows, rows[::-1].copy(), out)
+    wanted = [zlib.crc32(row.tobytes()) for row in rows]
+    assert out.tolist() == list(map(list, zip(wanted, wanted[::-1], strict=True)))
+
+
+def test_levels_are_found_and_nothing_else_is_taken_for_one() -> None:
+    k = np.arange(256, dtype=np.uint8)
+    levels = (k / 255.0).astype(np.float32)
+    up, down = np.nextafter(levels, np.float32(2)), np.nextafter(levels, np.float32(-2))
+    other = np.resize(np.float32([-0.0, np.nan, np.inf, -np.inf, 1.004, -0.002, 1e30]), 256)
+    values = np.stack(
+        [levels, *(np.where(np.arange(256) == n, w, levels) for w in (up, down, other) for n in (0, 200))]
+    )
+    out, exact = np.empty(values.shape, np.uint8), np.empty(len(values), bool)
+    load_kernels().find_levels(values, values.view(np.int32), out, exact)
+    assert (out[:5] == k).all()
+    assert exact.tolist() == [True] + [False] * 6
 
 
 STARTER = """

@@ -1,55 +1,20 @@
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pytest
+from patchsamples import COUNT, SOURCES, draw_patches, drop_checksums, to_single, write
 
 from idn_data.patches import gt_levels
-from idn_data.patchfile import Header, PatchFile, PatchFileError, PatchWriter
+from idn_data.patchfile import PatchFile, PatchFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-COUNT, SIDE, SCALE = 192, 5, 3
-SOURCES = [("bridge.bmp", "0" * 64), ("Straße 7.png", "f" * 64)]
-
 both_storages = pytest.mark.parametrize("storage", ["float32", "uint8"])
-
-
-def make_header(storage: str = "float32", **changes: object) -> Header:
-    values: dict[str, object] = {
-        "scale": SCALE, "stage": "pretrain", "lr_patch": SIDE, "seed": 5, "storage": storage, "patches_found": 200,
-        "source_digest": "abc", "source_count": 2, "source_set": "291", "skipped": ("a.png: the file is empty",),
-        "shard": 1, "shards": 4, "versions": {"numpy": "1", "idn": "0"},
-    }  # fmt: skip
-    return Header(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def draw_patches() -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """LR (N, p, p) with a little overshoot, GT (N, s·p, s·p) as 8-bit values with every k among them."""
-    rng = np.random.default_rng(0)
-    lr = rng.uniform(-0.05, 1.05, (COUNT, SIDE, SIDE)).astype(np.float32)
-    return lr, rng.integers(0, 256, (COUNT, SIDE * SCALE, SIDE * SCALE), dtype=np.uint8)
-
-
-def write(path: Path, storage: str = "float32") -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    lr, gt = draw_patches()
-    with PatchWriter(path, make_header(storage), COUNT, SOURCES) as writer:
-        for rows in (slice(64, COUNT), slice(0, 64)):  # in any order
-            writer.lr[rows] = lr[rows]
-            writer.gt[rows] = gt_levels(writer.gt.dtype)[gt[rows]]
-            writer.release()
-    return lr, gt
-
-
-def to_single(gt: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return (gt.astype(np.float64) / 255).astype(np.float32)
 
 
 def write_raw(path: Path, lr: object, gt: object, **attributes: object) -> Path:
@@ -77,71 +42,6 @@ def test_round_trip(tmp_path: Path, storage: str) -> None:
     assert got_gt.flags.c_contiguous
     assert got_lr.tobytes() == lr.tobytes()
     assert got_gt.tobytes() == to_single(gt).tobytes()
-
-
-@both_storages
-def test_layout_is_contiguous_and_may_be_mapped(tmp_path: Path, storage: str) -> None:
-    lr, gt = write(tmp_path / "a.h5", storage)
-    with h5py.File(tmp_path / "a.h5") as file:
-        for name, wanted in (("lr", lr), ("gt", gt if storage == "uint8" else to_single(gt))):
-            data = file[name]
-            assert (data.chunks, data.compression, data.dtype) == (None, None, wanted.dtype)
-            assert data.shape == (COUNT, 1, *wanted.shape[1:])
-            mapped = np.memmap(tmp_path / "a.h5", data.dtype, "r", data.id.get_offset(), data.shape)
-            np.testing.assert_array_equal(mapped[:, 0], wanted)
-            np.testing.assert_array_equal(data[:, 0], wanted)
-
-
-def test_uint8_is_about_a_quarter(tmp_path: Path) -> None:
-    for storage in ("float32", "uint8"):
-        write(tmp_path / storage, storage)
-    wide, narrow = ((tmp_path / storage).stat().st_size for storage in ("float32", "uint8"))
-    assert wide - narrow == 3 * COUNT * 15 * 15
-
-
-def test_same_content_same_bytes(tmp_path: Path) -> None:
-    write(tmp_path / "a.h5")
-    write(tmp_path / "b.h5")
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-
-
-def test_attributes(tmp_path: Path) -> None:
-    write(tmp_path / "a.h5", "uint8")
-    with PatchFile(tmp_path / "a.h5") as file:
-        said = file.attributes
-    assert {k: said[k] for k in ("format", "format_version", "scale", "lr_patch", "gt_patch", "seed", "stage")} == {
-        "format": "idn-patches", "format_version": 1, "scale": 3, "lr_patch": 5, "gt_patch": 15, "seed": 5,
-        "stage": "pretrain",
-    }  # fmt: skip
-    assert {k: said[k] for k in ("storage", "patches_found", "shard", "shards", "source_count", "source_set")} == {
-        "storage": "uint8", "patches_found": 200, "shard": 1, "shards": 4, "source_count": 2, "source_set": "291",
-    }  # fmt: skip
-    assert json.loads(str(said["skipped"])) == ["a.png: the file is empty"]
-    assert json.loads(str(said["versions"])) == {"numpy": "1", "idn": "0"}
-    assert "255" in str(said["range_gt"])
-    assert "uint8" in str(said["range_gt"])
-    json.dumps(said)  # plain Python values
-
-
-def test_range_attribute_follows_the_storage() -> None:
-    ranges = {storage: make_header(storage).attributes()["range_gt"] for storage in ("float32", "uint8")}
-    assert "float32" in str(ranges["float32"])
-    assert "divide by 255" in str(ranges["uint8"])
-
-
-def test_many_skipped_images_fit_the_attributes(tmp_path: Path) -> None:
-    """HDF5 holds at most 64 KiB in the attributes of an object: the first hundred are named, all are counted."""
-    skipped = tuple(f"/a/long/folder/of/images/{k:05d}.png: the file is empty" for k in range(5000))
-    with PatchWriter(tmp_path / "a.h5", make_header(skipped=skipped), 64, SOURCES) as writer:
-        writer.lr[:], writer.gt[:] = 0, 0
-    with PatchFile(tmp_path / "a.h5") as file:
-        assert file.attributes["skipped_count"] == 5000
-        assert json.loads(str(file.attributes["skipped"])) == list(skipped[:100])
-
-
-def test_unknown_storage_is_refused() -> None:
-    with pytest.raises(ValueError, match="storage must be one of float32, uint8; got 'float64'"):
-        make_header("float64")
 
 
 def test_levels_are_single_of_k_over_255(tmp_path: Path) -> None:
@@ -174,17 +74,6 @@ def test_read_refuses_rows_outside(tmp_path: Path, first: int, last: int) -> Non
         pytest.raises(IndexError, match=f"rows {first}…{last} are outside 0…192"),
     ):
         file.read(first, last)
-
-
-def test_an_error_while_writing_leaves_the_file_closed(tmp_path: Path) -> None:
-    def fail() -> None:
-        with PatchWriter(tmp_path / "a.h5", make_header(), COUNT, SOURCES) as writer:
-            writer.lr[0] = 1
-            raise RuntimeError("in the middle")
-
-    with pytest.raises(RuntimeError, match="in the middle"):
-        fail()
-    write(tmp_path / "a.h5")  # nothing holds it open
 
 
 # --- MATLAB's files ---
@@ -299,8 +188,8 @@ def test_unfit_datasets(tmp_path: Path, lr: object, gt: object, message: str) ->
 
 
 def test_other_format_version(tmp_path: Path) -> None:
-    path = write_raw(tmp_path / "a.h5", LR, GT, format="idn-patches", format_version=2)
-    refuse(path, "format version 2; this idn reads 1. Update idn")
+    path = write_raw(tmp_path / "a.h5", LR, GT, format="idn-patches", format_version=3)
+    refuse(path, "format version 3; this idn reads 1…2. Update idn")
 
 
 def test_a_refused_file_is_closed(tmp_path: Path) -> None:
@@ -327,6 +216,7 @@ def test_describe(tmp_path: Path) -> None:
         "lr_patch": 5,
         "gt_patch": 15,
         "storage": "uint8",
+        "checksums": True,
         "chunks": None,
         "lr_range": [float(lr.min()), float(lr.max())],
         "gt_range": [float(to_single(gt.min())), float(to_single(gt.max()))],
@@ -355,3 +245,165 @@ def test_describe_does_not_hide_a_nan(tmp_path: Path, row: int) -> None:
         said = file.describe()
     assert str(said["lr_range"]) == "[nan, nan]"
     assert said["gt_range"] == [0.0, 0.0]
+
+
+# --- damage ---
+
+
+def find_places(path: Path) -> dict[str, tuple[int, int]]:
+    """Where in the file the bytes of each dataset stand."""
+    with h5py.File(path) as file:
+        return {name: (d.id.get_offset(), d.id.get_offset() + d.id.get_storage_size()) for name, d in file.items()}
+
+
+def examine(path: Path) -> str:
+    """What verification says of a file: "" for nothing."""
+    try:
+        with PatchFile(path) as file:
+            damage = file.find_damage(workers=1)
+            return file.describe_damage(damage) if any(len(rows) for rows in damage.values()) else ""
+    except PatchFileError as error:
+        return str(error)
+
+
+@both_storages
+def test_a_sound_file_verifies(tmp_path: Path, storage: str) -> None:
+    _, gt = write(tmp_path / "a.h5", storage)
+    assert examine(tmp_path / "a.h5") == ""
+    seen: list[tuple[str, int, int]] = []
+    with PatchFile(tmp_path / "a.h5") as file:
+        file.step = 50  # several steps, the last one short
+        assert {k: v.tolist() for k, v in file.find_damage(2, lambda *c: seen.append(c)).items()} == {
+            "lr": [],
+            "gt": [],
+        }
+        got_lr, got_gt = file.read_levels(30, 101)
+        np.testing.assert_array_equal(got_lr, file.read(30, 101)[0])
+    assert seen == [("verifying", k, 4) for k in (1, 2, 3, 4)]
+    assert got_gt.dtype == np.uint8
+    np.testing.assert_array_equal(got_gt[:, 0], gt[30:101])
+
+
+@both_storages
+@pytest.mark.parametrize("name", ["lr", "gt"])
+def test_a_flipped_bit_names_dataset_and_rows(tmp_path: Path, storage: str, name: str) -> None:
+    path = tmp_path / "a.h5"
+    write(path, storage)
+    first, last = find_places(path)[name]
+    size, data = (last - first) // COUNT, bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for row in (0, 5, 6, 191):
+        data[first + row * size + int(rng.integers(size))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(data)
+    assert examine(path) == f"{path}: damaged in /{name} row(s) 0, 5…6, 191; copy or make the file again"
+    with PatchFile(path) as file:
+        assert file.read_levels(7, 191)[0].shape == (184, 1, 5, 5)
+        for first in (0, 5, 6, 191):
+            with pytest.raises(PatchFileError, match=rf"damaged in /{name} row\(s\) {first}; copy or make"):
+                file.read_levels(first, first + 1)
+
+
+@pytest.mark.parametrize("name", ["crc32", "digest", "sources"])
+def test_a_flipped_bit_of_what_guards_the_data_is_found(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.h5"
+    write(path, "uint8")
+    whole, (first, last) = path.read_bytes(), find_places(path)[name]
+    part = {"crc32": "/crc32", "sources": "/sources", "digest": "(attributes and shapes|/sources|/crc32)"}[name]
+    for place in range(first, last, 13):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        with pytest.raises(PatchFileError, match=f"damaged in its {part}; copy or make the file again"):
+            PatchFile(path)
+
+
+def test_a_flipped_bit_anywhere_else_is_found_or_without_effect(tmp_path: Path) -> None:
+    """The attributes, and what HDF5 says of the datasets; between them stand unused bytes."""
+    path = tmp_path / "a.h5"
+    write(path, "uint8")
+    with PatchFile(path) as file:
+        wanted = (*file.read(0, COUNT), file.attributes, file.sources())
+    whole, free = path.read_bytes(), 0
+    inside = np.zeros(len(whole), bool)
+    for first, last in find_places(path).values():
+        inside[first:last] = True
+    outside = np.flatnonzero(~inside)
+    for place in outside[:: 1 + len(outside) // 400].tolist():
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        if not examine(path):
+            free += 1
+            with PatchFile(path) as file:
+                assert all(map(np.array_equal, file.read(0, COUNT), wanted[:2])), place
+                assert (file.attributes, file.sources()) == wanted[2:], place
+    assert free < 150
+
+
+@pytest.mark.parametrize(("name", "text"), [("seed", "attributes and shapes"), ("stage", "attributes and shapes")])
+def test_a_changed_attribute_is_found_and_one_of_your_own_is_not(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["note"], file["mine"] = "for the second paper", [1, 2, 3]
+    assert examine(path) == ""
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = 6
+    assert examine(path) == f"{path}: damaged in its {text}; copy or make the file again"
+
+
+@pytest.mark.parametrize("name", ["crc32", "digest", "sources", "checksums", "digested"])
+def test_missing_checksums_are_found(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    with h5py.File(path, "r+") as file:
+        del (file if name in file else file.attrs)[name]
+    assert "a.h5: damaged in its " in examine(path)
+
+
+@both_storages
+@pytest.mark.parametrize(("first", "last"), [(0.0, 1.0), (0.5, 1.0), (0.2, 0.3), (0.0, 0.01), (0.9, 1.0)])
+def test_zeros_in_place_of_data_are_found(tmp_path: Path, storage: str, first: float, last: float) -> None:
+    path = tmp_path / "a.h5"
+    write(path, storage)
+    data = bytearray(path.read_bytes())
+    here = slice(int(first * len(data)), int(last * len(data)))
+    data[here] = bytes(len(data[here]))
+    path.write_bytes(data)
+    assert "damaged" in examine(path)
+
+
+@both_storages
+def test_rows_of_zeros_are_named(tmp_path: Path, storage: str) -> None:
+    """What a copy leaves that stopped half way, or a file system after a crash."""
+    path = tmp_path / "a.h5"
+    write(path, storage)
+    with h5py.File(path, "r+") as file:
+        file["lr"][100:], file["gt"][50:60] = 0, 0
+    assert "damaged in /lr row(s) 100…191 and /gt row(s) 50…59; copy" in examine(path)
+
+
+def test_a_file_without_checksums_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    drop_checksums(path)
+    with PatchFile(path) as file:
+        assert not file.checked
+        assert file.read_levels(0, 5)[1].dtype == np.uint8
+    assert "a.h5: holds no checksums: made by an older idn, or another program; --against-images" in examine(path)
+
+
+def test_unreadable_rows_are_named(tmp_path: Path) -> None:
+    """A compressed file of another program, with a broken block."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("lr", data=LR, chunks=(32, 1, 5, 5))
+        data = file.create_dataset("gt", data=draw_patches()[1][:64, None], chunks=(32, 1, 15, 15), compression="gzip")
+        place = data.id.get_chunk_info(1).byte_offset
+    broken = bytearray(path.read_bytes())
+    broken[place : place + 40] = b"\xff" * 40
+    path.write_bytes(broken)
+    with PatchFile(path) as file:
+        assert len(file.read_levels(0, 32)[0]) == 32
+        with pytest.raises(PatchFileError, match=r"a\.h5: /gt row\(s\) 30…39 cannot be read \(.+\); copy or make"):
+            file.read_levels(30, 40)

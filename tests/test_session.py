@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from idn_data.atomic import hold
 from idn_data.benchmark import open_set
 from idn_data.recipe import Recipe
 from idn_data.trainset import make_train, plan_train
@@ -76,3 +77,17 @@ def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> No
     assert len(curves[0]) == 4
     for name in ("step", "psnr"):
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
+
+
+def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    run.mkdir()
+    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "2", "--batch", "4", "--quiet",
+               "--validate-set", str(tmp_path / "none"), "--out", str(run)]  # fmt: skip
+    with hold(run):
+        second = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 1
+    assert second.stderr.strip().endswith("wait for it, or name another output")
+    assert list(run.iterdir()) == []
+    assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+    assert (run / "final.safetensors").is_file()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -11,6 +13,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_array
 
+from idn_data.atomic import BusyError
 from idn_data.color import rgb2ycbcr
 from idn_data.images import list_images, read_image
 from idn_data.resize import imresize
@@ -19,7 +22,6 @@ from idn_data.testset import TestPair, list_test_pairs, make_test, make_test_pai
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -176,6 +178,54 @@ def test_bad_images(photos: Path, tmp_path: Path) -> None:
 def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no images in"):
         make_test(tmp_path, tmp_path / "mat")
+
+
+# --- room and company ---
+
+
+def test_a_set_without_room_is_refused_before_anything_is_written(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    with pytest.raises(OSError, match=r"the disk is full: 0\.2 MB needed, 0\.1 MB free; and as much again is usual"):
+        make_test(photos, tmp_path / "mat")
+    assert not list((tmp_path / "mat").iterdir())
+
+
+@pytest.mark.parametrize("stood", [False, True])
+def test_a_disk_that_fills_up_leaves_no_part_of_a_set(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stood: bool
+) -> None:
+    out = tmp_path / "mat"
+    if stood:
+        make_test(photos, out, [2])
+    before = {p.name: p.read_bytes() for p in out.glob("*")}
+    write_bytes, written = Path.write_bytes, []
+
+    def fill(path: Path, data: bytes) -> int:
+        if len(written) == 11:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(OSError, match=r"not written, the disk is full: \d+ bytes needed, [\d.]+ [GM]B free; make room") as caught:
+        make_test(photos, out, force=True, workers=1)
+    assert str(caught.value.filename).endswith(".mat")
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_the_second_of_two_into_one_folder_says_so(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mat"
+
+    def start_another(what: str, done: int, total: int) -> None:
+        if what == "writing .mat files" and done == 1:
+            with pytest.raises(BusyError, match=r"another idn is writing .*mat; wait for it, or name another output"):
+                make_test(photos, out, force=True)
+
+    make_test(photos, out, [2], progress=start_another)
+    assert len(list(out.iterdir())) == 16
 
 
 # --- pairs ---

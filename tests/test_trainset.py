@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 import pytest
+from patchsamples import drop_checksums
 from PIL import Image
 
+from idn_data.atomic import BusyError
 from idn_data.images import ImageError, list_images, make_variants, read_y
 from idn_data.patches import Plan
-from idn_data.patchfile import PatchFile
+from idn_data.patchfile import PatchFile, PatchFileError
 from idn_data.recipe import BATCH, SCALES, STAGES, Recipe
 from idn_data.sources import BadImagesError
-from idn_data.trainset import TrainSet, make_train, plan_train, save_augmented, verify_patches
+from idn_data.trainset import TrainSet, find_finished, make_train, plan_train, save_augmented
+from idn_data.verify import verify_patches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -125,7 +128,7 @@ def assert_rows_are_right(path: Path, folder: Path, rows: list[int]) -> None:
         scale, seed, lr_data, gt_data = int(file.attrs["scale"]), int(file.attrs["seed"]), file["lr"], file["gt"]
         p = lr_data.shape[2]
         g = p * scale
-        plan = Plan(Recipe(scale, str(file.attrs["stage"]), p), tuple(sizes), seed)  # type: ignore[arg-type]
+        plan = Plan(Recipe(scale, file.attrs["stage"].decode(), p), tuple(sizes), seed)  # type: ignore[arg-type]
         assert lr_data.shape == (plan.count, 1, p, p)
         assert gt_data.shape == (plan.count, 1, g, g)
         pairs: dict[tuple[int, int], SlowPair] = {}
@@ -312,11 +315,12 @@ def test_attributes_say_how_the_file_was_made(photos: Path, tmp_path: Path) -> N
     assert set(versions) == {"hdf5", "idn", "numpy", "numba", "pillow", "h5py"}
     assert versions["numpy"] == np.__version__
     assert versions["hdf5"] == h5py.version.hdf5_version
-    for words in ("range_lr", "range_gt", "layout", "channel", "recipe"):
+    assert set(json.loads(str(said.pop("digested")))) == {*said, "versions"}
+    for words in ("range_lr", "range_gt", "layout", "channel", "recipe", "checksums"):
         assert said.pop(words)
     assert said == {
         "format": "idn-patches",
-        "format_version": 1,
+        "format_version": 2,
         "scale": 3,
         "stage": "pretrain",
         "lr_patch": 5,
@@ -488,9 +492,114 @@ def test_one_existing_shard_stops_all(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "set.h5"
     out.parent.mkdir()
     (out.parent / "set.2-of-2.h5").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match=r"set\.2-of-2\.h5 exists already"):
+    with pytest.raises(PatchFileError, match=r"set\.2-of-2\.h5: not an HDF5 file, .*; --force makes all shards anew"):
         make(photos, out, shards=2)
     assert list_tree(out.parent) == ["set.2-of-2.h5"]
+
+
+# --- shards that stand already ---
+
+
+def stamp(folder: Path) -> dict[str, tuple[int, int]]:
+    """Which files these are, whatever they hold."""
+    return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.iterdir()}
+
+
+def test_finished_shards_are_kept_and_the_others_made(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "set.h5"
+    made = make(photos, out, shards=3)
+    paths, before = [made.path(k) for k in range(3)], {p.name: hash_file(p) for p in out.parent.iterdir()}
+    paths[1].unlink()
+    first = stamp(out.parent)
+    assert find_finished(made) == [0, 2]
+    assert make_train(made) == paths
+    assert {p.name: hash_file(p) for p in out.parent.iterdir()} == before
+    assert {name: stamp(out.parent)[name] for name in first} == first
+    assert make_train(made, workers=1) == paths
+    second = stamp(out.parent)
+    assert make_train(made, force=True) == paths
+    assert not set(stamp(out.parent).values()) & set(second.values())
+    assert {p.name: hash_file(p) for p in out.parent.iterdir()} == before
+
+
+def test_a_single_file_is_never_kept(photos: Path, tmp_path: Path) -> None:
+    made = make(photos, tmp_path / "set.h5")
+    assert find_finished(made) == []
+    with pytest.raises(FileExistsError, match=r"set\.h5 exists already; --force replaces it"):
+        make_train(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 1}, "seed 0, now 1"),
+        ({"storage": "uint8"}, "storage float32, now uint8; range_gt"),
+        ({"recipe": Recipe(3, "pretrain", lr_patch=6)}, r"lr_patch 5, now 6; patches_found \d+, now \d+; gt_patch 15"),
+        ({"recipe": Recipe(3, "finetune", lr_patch=5)}, "stage pretrain, now finetune"),
+    ],
+    ids=str,
+)
+def test_shards_of_another_recipe_are_refused(
+    photos: Path, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    out = tmp_path / "out" / "set.h5"
+    make(photos, out, shards=2)
+    before = stamp(out.parent)
+    with pytest.raises(
+        FileExistsError, match=rf"set\.1-of-2\.h5 was made with {message}.*; --force makes all shards anew, --out names"
+    ):
+        make(photos, out, shards=2, **options)
+    assert stamp(out.parent) == before
+
+
+def test_shards_of_changed_images_are_refused(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "set.h5"
+    make(photos, out, shards=2)
+    Image.new("L", (90, 80)).save(photos / "water.png")
+    with pytest.raises(
+        FileExistsError, match=r"set\.[12]-of-2\.h5 was made from other images, with patches_found .*; --force"
+    ):
+        make(photos, out, shards=2)
+    (photos / "water.png").unlink()
+    with pytest.raises(FileExistsError, match=r"was made from other images, with .*; --force makes all shards anew"):
+        make(photos, out, shards=2)
+
+
+def test_other_versions_made_the_same_patches(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idn_data.trainset.read_versions", lambda: {"numpy": "0.1"})
+    made = make(photos, tmp_path / "set.h5", shards=2)
+    monkeypatch.undo()
+    assert find_finished(made) == [0, 1]
+
+
+def test_a_damaged_or_foreign_shard_is_refused(photos: Path, tmp_path: Path) -> None:
+    made = make(photos, tmp_path / "set.h5", shards=2)
+    with h5py.File(made.path(1), "r+") as file:
+        file["crc32"][5] += 1
+    with pytest.raises(
+        PatchFileError, match=r"set\.2-of-2\.h5: damaged in its /crc32; .*; --force makes all shards anew"
+    ):
+        make_train(made)
+    drop_checksums(made.path(1))
+    with pytest.raises(
+        FileExistsError, match=r"set\.2-of-2\.h5 was made with format_version 1, now 2; checksums unknown"
+    ):
+        make_train(made)
+
+
+def test_a_shard_that_another_process_makes(photos: Path, tmp_path: Path) -> None:
+    made = plan_train(photos, tmp_path / "set.h5", SMALL, shards=2)
+
+    def start_another(what: str, done: int, total: int) -> None:
+        if (what, done) == ("shard 2 of 2", 1):  # the first one stands
+            with pytest.raises(BusyError, match=r"another idn is writing .*set\.2-of-2\.h5; wait for it"):
+                make_train(made)
+
+    make_train(made, progress=start_another)
+    assert find_finished(made) == [0, 1]
+
+
+# --- room ---
 
 
 def test_too_little_disk_space(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +607,7 @@ def test_too_little_disk_space(photos: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
     made = plan_train(photos, tmp_path / "new" / "out.h5", SMALL)
     assert made.estimate().disk_free == 1_000_000
-    with pytest.raises(OSError, match=r"0\.0\d GB are needed and 0\.00 GB free; make room"):
+    with pytest.raises(OSError, match=r"the disk is full: \d+\.\d MB needed, 1\.0 MB free; make room"):
         make_train(made)
     assert list_tree(tmp_path) == sorted(["photos", *list_tree(photos)])
 
@@ -510,8 +619,10 @@ def test_disk_full_after_all(photos: Path, tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     out = tmp_path / "out" / "set.h5"
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match=r"the disk is full: \d+\.\d MB needed, [\d.]+ [GM]B free; make room") as caught:
         make(photos, out)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(out)
     assert list_tree(out.parent) == []
 
 
@@ -629,109 +740,3 @@ def test_save_augmented_refuses_a_name_that_stands_before_writing(photos: Path, 
         save_augmented(made.sources, folder)
     assert list_tree(folder) == [f"stone_{number}.bmp"]
     assert save_augmented(made.sources, folder, force=True) == 200
-
-
-# --- verify ---
-
-
-@both_storages
-def test_verify_finds_every_flipped_bit(photos: Path, tmp_path: Path, storage: str) -> None:
-    out = tmp_path / "out.h5"
-    count = make(photos, out, storage=storage, seed=3).estimate().patches
-
-    def differ() -> int:
-        with PatchFile(out) as file:
-            return verify_patches(file, photos, workers=2)
-
-    assert differ() == 0
-    flip_bit(out, "gt", 0)
-    assert differ() == 1
-    flip_bit(out, "lr", 0)  # the same patch
-    assert differ() == 1
-    flip_bit(out, "lr", count - 1)
-    flip_bit(out, "gt", count // 2, bit=6)
-    assert differ() == 3
-    for name, row, bit in (("gt", 0, 0), ("lr", 0, 0), ("lr", count - 1, 0), ("gt", count // 2, 6)):
-        flip_bit(out, name, row, bit)
-    assert differ() == 0
-
-
-@pytest.mark.parametrize("name", ["lr", "gt"])
-def test_verify_finds_the_flipped_sign_of_a_zero(tmp_path: Path, name: str) -> None:
-    folder, out = tmp_path / "images", tmp_path / "out.h5"
-    folder.mkdir()
-    Image.new("L", (90, 90)).save(folder / "black.png")
-    make(folder, out)
-    flip_bit(out, name, 5, bit=31)
-    with PatchFile(out) as file:
-        assert verify_patches(file, folder) == 1  # "bit for bit": -0.0 is not 0.0
-
-
-@pytest.mark.parametrize("name", ["lr", "gt"])
-def test_verify_finds_a_nan(photos: Path, tmp_path: Path, name: str) -> None:
-    out = tmp_path / "out.h5"
-    make(photos, out)
-    with h5py.File(out, "r+") as file:
-        file[name][9, 0, 2, 3] = np.nan
-    with PatchFile(out) as patches:
-        assert verify_patches(patches, photos) == 1
-
-
-def test_verify_passes_over_other_images(photos: Path, tmp_path: Path) -> None:
-    make(photos, tmp_path / "out.h5")
-    Image.new("L", (90, 90)).save(photos / "another.png")
-    with PatchFile(tmp_path / "out.h5") as file:
-        assert verify_patches(file, photos) == 0
-
-
-def drop(folder: Path) -> None:
-    (folder / "meadow.jpg").unlink()
-
-
-def repaint(folder: Path) -> None:
-    with Image.open(folder / "stone.bmp") as picture:
-        pixels = np.array(picture)
-    pixels[0, 0] ^= 1
-    Image.fromarray(pixels).save(folder / "stone.bmp")
-
-
-@pytest.mark.parametrize(("change", "name"), [(drop, "meadow.jpg"), (repaint, "stone.bmp")])
-def test_verify_refuses_other_images(photos: Path, tmp_path: Path, change: Callable[[Path], None], name: str) -> None:
-    make(photos, tmp_path / "out.h5")
-    change(photos)
-    message = f"not the images of this file; 1 of 5 are missing or changed, {name} first"
-    with PatchFile(tmp_path / "out.h5") as file, pytest.raises(ValueError, match=message):
-        verify_patches(file, photos)
-
-
-def test_verify_refuses_a_file_that_does_not_say_how(photos: Path, tmp_path: Path) -> None:
-    path = tmp_path / "matlab.h5"
-    with h5py.File(path, "w") as file:
-        file["lr"], file["gt"] = np.zeros((64, 1, 5, 5), np.float32), np.zeros((64, 1, 15, 15), np.float32)
-    with PatchFile(path) as patches, pytest.raises(ValueError, match="not made by idn, so it does not say how"):
-        verify_patches(patches, photos)
-
-
-@pytest.mark.parametrize("name", ["scale", "stage", "lr_patch", "seed", "shard", "source_digest"])
-def test_verify_names_the_missing_attribute(photos: Path, tmp_path: Path, name: str) -> None:
-    make(photos, tmp_path / "out.h5")
-    with h5py.File(tmp_path / "out.h5", "r+") as file:
-        del file.attrs[name]
-    with (
-        PatchFile(tmp_path / "out.h5") as patches,
-        pytest.raises(ValueError, match=f"the attribute '{name}' is missing; make the file again"),
-    ):
-        verify_patches(patches, photos)
-
-
-def test_verify_refuses_another_count(photos: Path, tmp_path: Path) -> None:
-    make(photos, tmp_path / "out.h5")
-    with h5py.File(tmp_path / "out.h5", "r+") as file:
-        lr, gt = file["lr"][:-64], file["gt"][:-64]
-        del file["lr"], file["gt"]
-        file["lr"], file["gt"] = lr, gt
-    with (
-        PatchFile(tmp_path / "out.h5") as patches,
-        pytest.raises(ValueError, match=r"holds \d+ patches where these images yield \d+"),
-    ):
-        verify_patches(patches, photos)

@@ -16,6 +16,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+from idn_data.curves import read_rows
 from idn_data.weightfile import read_tensors
 from idn_train.checkpoint import load_weights
 
@@ -41,17 +42,21 @@ def main() -> None:
         subprocess.run([*command, "--out", f"{folder}/whole"], check=True, stdout=subprocess.DEVNULL)
         length = time.monotonic() - began
         print(f"left alone: {length:.1f} s, {digest(Path(folder, 'whole', 'final.safetensors'))[:16]}")
+        # each kill comes when a random step was logged and a random moment has passed, so that all fall into the run
+        targets = sorted(generator.sample(range(1, int(0.9 * arguments.steps)), arguments.kills))
         killed, broken, attempts = 0, [], 0
         run = Path(folder, "killed")
         while not (run / "final.safetensors").exists():
             attempts += 1
             with subprocess.Popen([*command, "--out", str(run)], stdout=subprocess.DEVNULL) as process:
-                if killed < arguments.kills:
-                    # at random over what is left, and often enough that all kills fall into the run
-                    time.sleep(generator.uniform(0.3, 1.0) * length / 3)
-                    if process.poll() is None:
+                while killed < len(targets) and process.poll() is None:
+                    rows = read_rows(run / "metrics.csv")
+                    if rows and int(rows[-1]["step"]) >= targets[killed]:
+                        time.sleep(generator.uniform(0, 1.5))
                         process.kill()
                         killed += 1
+                        break
+                    time.sleep(0.02)
                 process.wait()
             step = "no state yet"
             for path in run.glob("*.safetensors"):

@@ -1,0 +1,87 @@
+"""A patch file against the images it was made from, patch by patch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idn_data.patches import Plan, allocate_patches, gt_levels
+from idn_data.recipe import BATCH, Recipe
+from idn_data.sources import count_workers, digest_sources, read_folder
+from idn_data.trainset import cut_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from idn_data.patchfile import PatchFile
+
+    Progress = Callable[[str, int, int], None]
+
+
+def verify_patches(
+    file: PatchFile,
+    images: Path | str,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Make every patch of a file again from the images and compare, bit for bit.
+
+    Parameters
+    ----------
+    file : PatchFile
+        A file of ours: it says how it was made.
+    images : path
+        The folder it was made from.
+
+    Returns
+    -------
+    int
+        Patches that differ; 0 for a sound file.
+
+    Raises
+    ------
+    ValueError
+        The file does not say how it was made, or these are not its images.
+    """
+    said = file.attributes
+    if file.transposed:
+        raise ValueError(f"{file.path}: not made by idn, so it does not say how; only idn's own files can be verified")
+    try:
+        recipe = Recipe(int(said["scale"]), said["stage"], int(said["lr_patch"]))
+        seed, shard, digest = int(said["seed"]), int(said["shard"]), str(said["source_digest"])
+    except KeyError as error:
+        raise ValueError(f"{file.path}: the attribute {error} is missing; make the file again") from None
+    wanted = dict(file.sources())
+    sources, _ = read_folder(images, skip_bad=True, workers=workers, progress=progress)
+    group = [s for s in sources if wanted.get(s.name) == s.sha256]
+    if digest_sources(group) != digest:
+        missing = sorted(set(wanted) - {s.name for s in group})
+        raise ValueError(
+            f"{images}: not the images of this file; {len(missing)} of {len(wanted)} are missing or changed"
+            + (f", {missing[0]} first" if missing else "")
+        )
+    plan = Plan(recipe, tuple((s.height, s.width) for s in group), seed, shard)
+    if plan.count != file.count:
+        raise ValueError(f"{file.path}: holds {file.count} patches where these images yield {plan.count}")
+    window, step, differ = min(plan.count, max(BATCH, (512 << 20) // recipe.gt_side**2)), 4096, 0
+    gt, lr = allocate_patches(recipe, window)
+    levels = gt_levels(file.gt.dtype)
+    passes = -(-plan.count // window)
+    for number, first in enumerate(range(0, plan.count, window)):
+        size = min(window, plan.count - first)
+        cutting = cut_window(plan, group, first, gt[:size], lr[:size], workers=count_workers(workers))
+        for done, _ in enumerate(cutting, 1):
+            if progress:
+                progress("comparing", number * len(group) + done, passes * len(group))
+        for k in range(0, size, step):
+            rows = slice(k, min(k + step, size))
+            held = slice(first + rows.start, first + rows.stop)
+            same = np.ones(rows.stop - rows.start, bool)
+            for found, wanted in ((file.lr[held, 0], lr[rows]), (file.gt[held, 0], levels[gt[rows]])):
+                bits = f"u{found.itemsize}"  # as bits, so that NaN and -0 count as well
+                same &= (found.view(bits) == wanted.view(bits)).all(axis=(1, 2))
+            differ += int(len(same) - same.sum())
+    return differ

@@ -1,0 +1,51 @@
+"""Which patch files are found, and what is said where the choice is not clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idn_data.recipe import Recipe
+from idn_data.shards import find_patch_files
+from idn_data.trainset import make_train, plan_train
+
+
+def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return make_train(plan_train(photos, path, Recipe(4, "pretrain", 5), **given))
+
+
+def test_the_one_file_there_is(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make one with: idn make-train --scale 4 --stage pretrain"):
+        find_patch_files([], None, None, tmp_path)
+    first = make_file(photos, tmp_path / "train_data" / "idn_train_x4.h5")
+    assert find_patch_files([], None, None, tmp_path) == (first, 4, "pretrain")
+    make_file(photos, tmp_path / "train_data" / "idn_fine_tuning_x4.h5")
+    with pytest.raises(
+        ValueError, match=r"several patch files.*--scale 4 --stage pretrain; --scale 4 --stage finetune"
+    ):
+        find_patch_files([], None, None, tmp_path)
+    assert find_patch_files([], None, "pretrain", tmp_path) == (first, 4, "pretrain")
+
+
+def test_shards_must_be_whole(photos: Path, tmp_path: Path) -> None:
+    shards = make_file(photos, tmp_path / "train_data" / "idn_train_x4.h5", shards=3)
+    assert find_patch_files([], 4, None, tmp_path) == (shards, 4, "pretrain")
+    stray = shards[0].with_name("idn_train_x4.4-of-4.h5")
+    stray.write_bytes(b"")
+    with pytest.raises(ValueError, match="belongs to another set of shards"):
+        find_patch_files([], 4, None, tmp_path)
+    stray.unlink()
+    shards[1].unlink()
+    with pytest.raises(FileNotFoundError, match=r"2-of-3\.h5: no such shard; make it, or use --data"):
+        find_patch_files([], 4, None, tmp_path)
+
+
+def test_a_given_file_says_its_scale(photos: Path, tmp_path: Path) -> None:
+    files = make_file(photos, tmp_path / "a.h5")
+    assert find_patch_files(files, None, None, tmp_path) == (files, 4, "pretrain")
+    assert find_patch_files(files, 4, "finetune", tmp_path) == (files, 4, "finetune")
+    with pytest.raises(ValueError, match="holds patches of scale 4, not 2; leave out --scale"):
+        find_patch_files(files, 2, None, tmp_path)
