@@ -17,6 +17,8 @@ test: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/bench_imresize.py
 	$(BIN)/python tests/benchmarks/bench_make_train.py
+	$(BIN)/python tests/benchmarks/bench_train.py
+	$(BIN)/python tests/benchmarks/compare_bicubics.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -169,7 +169,7 @@ def main() -> None:
     """
 
 
-@main.command("fetch")
+@main.command("fetch", short_help="Fetch the authors' image sets.")
 @click.argument("sets", nargs=-1, type=click.Choice(("291", *SETS)), metavar="[SET]...")
 @click.option("--mirror", metavar="URL", help="Another server with the repository's paths below URL.")
 @click.option("--from", "local", type=click.Path(path_type=Path), metavar="DIR|ZIP", help="Take the files from there.")
@@ -235,7 +235,7 @@ def fetch_command(
     fetch.check_outcomes(outcomes, str(local or base))
 
 
-@main.command("make-train")
+@main.command("make-train", short_help="Make the patches of a training.")
 @click.option("--scale", type=click.Choice(SCALES), required=True, help="Factor between LR and GT.")
 @click.option("--stage", type=click.Choice(STAGES), default="pretrain", show_default=True, help="Sets the patch size.")
 @click.option("--images", type=click.Path(path_type=Path), help="Source images.  [default: <data root>/train_data/291]")
@@ -324,7 +324,7 @@ def make_train_command(
             click.echo(f"{len(kept)} of {shards} shards stood already and were kept; --force makes them anew")
 
 
-@main.command("inspect")
+@main.command("inspect", short_help="Describe, draw or verify a patch file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a contact sheet of patch pairs.")
 @click.option("--verify", is_flag=True, help="Check every patch by the file's checksums.")
@@ -390,7 +390,7 @@ def inspect_command(
         click.echo(f"all {facts['patches']:,} patches are what the images yield", err=json_file == "-")
 
 
-@main.command("make-test")
+@main.command("make-test", short_help="Make test sets as .mat files.")
 @click.argument("sets", nargs=-1, required=True, metavar="SET...")
 @click.option("--scale", "scales", type=click.Choice(SCALES), multiple=True, help="Repeatable.  [default: 2, 3 and 4]")
 @click.option(
@@ -434,7 +434,7 @@ def make_test_command(
         click.echo(f"{target}: {count} files")
 
 
-@main.command("evaluate")
+@main.command("evaluate", short_help="Score methods beside the published ones.")
 @click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
 @click.option(
     "--set", "sets", multiple=True, help="Repeatable: a test set or a folder.  [default: those that are there]"
@@ -541,7 +541,7 @@ def evaluate_command(
         click.echo(f"  {note}")
 
 
-@main.command("validate")
+@main.command("validate", short_help="Compare imresize with MATLAB's values.")
 @click.option(
     "--reference",
     "references",
@@ -604,7 +604,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     return (0, float(found[1])) if found[2] else (int(found[1]), 0.0)
 
 
-@main.command("train")
+@main.command("train", short_help="Train IDN, or go on with a training.")
 @click.option(
     "--scale", type=click.Choice(SCALES), help="Factor between LR and SR.  [default: of the one patch file there is]"
 )
@@ -737,7 +737,7 @@ def train_command(
         click.echo(f"stopped; the same command goes on from {result}" if stops else result)
 
 
-@main.command("import-caffe")
+@main.command("import-caffe", short_help="Convert the authors' .caffemodel.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
 @click.option("--scale", type=click.Choice(SCALES), help="Of the network.  [default: as the file says]")
@@ -759,7 +759,7 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
     click.echo(f"{out}: IDN x{network.scale}, {sum(p.numel() for p in network.parameters()):,} parameters")
 
 
-@main.command("export-onnx")
+@main.command("export-onnx", short_help="Write a network for other engines.")
 @click.argument("weights")
 @click.option("--scale", type=click.Choice(SCALES), help="For idn, the networks that come along.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
@@ -784,7 +784,7 @@ def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool)
     click.echo(f"{out}: IDN x{network.scale}, any input size")
 
 
-@main.command("upscale")
+@main.command("upscale", short_help="Enlarge photos.")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--scale", type=click.Choice(SCALES), help="How many times as high and wide.  [default: the weights']")
 @click.option("--weights", default="idn", show_default=True, help="idn, or a .safetensors, which sets the scale.")
@@ -837,7 +837,7 @@ def upscale_command(
         raise ValueError(f"{failed} of {len(plan)} photos could not be enlarged; see above")
 
 
-@main.command("compare")
+@main.command("compare", short_help="Draw methods side by side on one image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--scale", type=click.Choice(SCALES), required=True)
 @click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
@@ -870,7 +870,7 @@ def compare_command(
     click.echo(out)
 
 
-@main.command("report")
+@main.command("report", short_help="Write one HTML page about networks.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @click.option("--weights", type=click.Choice(("best", "final")), help="Of folders.  [default: final, else best]")
@@ -921,7 +921,7 @@ def report_command(
     click.echo(out)
 
 
-@main.command("demo")
+@main.command("demo", short_help="The whole way on photographs of its own.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything."
 )

@@ -33,8 +33,8 @@ class RunState:
     The state is one safetensors file: weights, their moving average, the optimizers' moments, and JSON with the step.
     The order of patches follows from seed and epoch, so nothing else is random.
 
-    `step` of `steps` are done, `seconds` were spent by earlier sessions, `best` is a PSNR in dB or None. `open_end`: the
-    length of a cosine schedule under ``--minutes`` is still to be measured.
+    `step` of `steps` are done, `seconds` were spent by earlier sessions, `best` is a PSNR in dB, or None. `open_end`:
+    the length of a cosine schedule under ``--minutes`` is still to be measured.
     """
 
     def __init__(

@@ -312,7 +312,7 @@ def test_upscale_stops_where_nothing_can_be_written(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("idn_train.upscale.write_whole", fail)
+    monkeypatch.setattr("idn_data.photos.write_whole", fail)
     result = run("upscale", photos, "--scale", "2", "--out", tmp_path / "out", "--quiet")
     check_failure(result, 1, "idn: No space left on device")
     assert len(result.stderr.splitlines()) == 1

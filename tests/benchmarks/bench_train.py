@@ -136,6 +136,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, way in ways.items():
             rates[name].append(way())
+            print(f"{name:<18}{rates[name][-1]:8.0f}", flush=True)
     print(f"x{config.scale}, {len(patches):,} patches, batch {config.batch}, {config.precision}, {device}, "
           f"{torch.get_num_threads()} threads, torch {torch.__version__}; patches/s, median of {arguments.rounds}")  # fmt: skip
     for name, values in rates.items():
