@@ -46,7 +46,7 @@ def test_outputs_are_those_of_torch_for_any_size(tmp_path: Path, scale: int) -> 
             expected = network(torch.from_numpy(lr)).numpy()
         assert sr.shape == expected.shape == (shape[0], 1, scale * shape[2], scale * shape[3])
         assert np.abs(expected - lr.mean()).max() > 0.2  # the residual is no trifle
-        assert np.abs(sr - expected).max() < 1e-5
+        assert np.abs(sr - expected).max() < 1e-4  # of values up to 4
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
