@@ -85,7 +85,7 @@ def list_steps(folder: Path, minutes: float = MINUTES) -> list[tuple[str, list[s
     """The demo as the commands a user would type: (what it shows, arguments of idn)."""
     train, test = str(folder / "train_data" / "photos"), str(folder / "test_data" / "photos")
     patches, sheet = str(folder / "train_data" / "idn_train_x4.h5"), str(folder / "patches.png")
-    mats, run = str(folder / "test_data" / "mat" / "photos"), folder / "run"
+    mats, run = str(folder / "test_data" / "mat" / "photos"), folder / "IDN"
     weights, picture = str(run / "final.safetensors"), str(folder / "networks.png")
     return [
         (
@@ -100,7 +100,7 @@ def list_steps(folder: Path, minutes: float = MINUTES) -> list[tuple[str, list[s
         (
             f"IDN trained on the patches for {minutes:g} min",
             ["train", "--data", patches, "--recipe", "express", "--minutes", f"{minutes:g}", "--validate-set", test,
-             "--validate-every", "0.25min", "--out", str(run), "--restart"],
+             "--validate-every", "0.25min", "--batch", "16", "--out", str(run), "--restart"],
         ),
         ("The network beside bicubic", ["evaluate", "bicubic", weights, "--set", test, "--scale", "4"]),
         (

@@ -78,5 +78,6 @@ def open_method(name: str, scale: int | None = None, self_ensemble: bool = False
     if name == "bicubic":
         return BICUBIC, None
     network, metadata = load_weights(path := find_weights(name, scale))
-    label = str(metadata.get("name") or path.stem) + ("+" if self_ensemble else "")
+    stem = path.absolute().parent.name if path.stem in ("best", "final") else path.stem  # of a run, its folder
+    label = str(metadata.get("name") or stem) + ("+" if self_ensemble else "")
     return make_method(network, label, self_ensemble), network.scale

@@ -223,8 +223,8 @@ def test_networks_through_the_same_commands(photos: Path, tmp_path: Path) -> Non
         "evaluate", "bicubic", weights, "--set", photos, "--scale", "4", "--save-images", images, "--json", "-"
     )
     assert scored.exit_code == 0, scored.output
-    assert [r["method"] for r in json.loads(scored.stdout)] == ["bicubic"] * 2 + ["final"] * 2
-    assert len(list(images.glob("*_x4_final.png"))) == 5
+    assert [r["method"] for r in json.loads(scored.stdout)] == ["bicubic"] * 2 + [run_folder.name] * 2
+    assert len(list(images.glob(f"*_x4_{run_folder.name}.png"))) == 5
     check_failure(run("evaluate", weights, "--set", photos, "--scale", "2"), 2, "is made for scale 4 alone")
 
     enlarged = run("upscale", photos / "street.png", "--weights", weights, "--out", tmp_path / "large", "--quiet")
