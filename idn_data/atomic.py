@@ -68,7 +68,7 @@ def _name_temporary(path: Path) -> Path:
 
 def free_bytes(path: Path) -> int:
     """Bytes free where `path` is, or is to be."""
-    return shutil.disk_usage(next(p for p in (path, *path.resolve().parents) if p.is_dir())).free
+    return shutil.disk_usage(next(p for p in (path, *Path(os.path.realpath(path)).parents) if p.is_dir())).free
 
 
 def check_room(path: Path, need: int, advice: str = _ROOM) -> None:
@@ -104,7 +104,7 @@ def hold(path: Path | str) -> Iterator[None]:
     try:
         lock, descriptor = _lock(lock, path)
     except _NoLocksError:  # so is the file system; then at least against processes of this machine
-        name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
         lock, descriptor = _lock(Path(tempfile.gettempdir()) / f"idn-{name}.lock", path)
     try:
         yield

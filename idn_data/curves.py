@@ -18,12 +18,53 @@ if TYPE_CHECKING:
 _PAPER, _INK, _FAINT, _GRID, _LINE = (255, 255, 255), (24, 24, 24), (110, 110, 110), (228, 228, 228), (22, 96, 180)
 
 
+MAX_BYTES = 64 << 20  # a row of metrics.csv has 40
+METRICS = ("step", "epoch", "loss", "rate", "psnr", "seconds")
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file by the names of its columns; none where there is no file."""
+    """Rows of a CSV file by the names of its columns; none where there is no file.
+
+    Raises
+    ------
+    ValueError
+        The file is no CSV in UTF-8, too large, or a row has not as many fields as there are columns.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: over {MAX_BYTES >> 20} MiB, too large for such a table")
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                rows.append(row)
+                if None in row or None in row.values():
+                    raise csv.Error(f"row {len(rows)} has not as many fields as there are columns")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a sound CSV file ({' '.join(str(error).split())})") from None
+    return rows
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of a ``metrics.csv``, as `read_rows`; ValueError also where they are not those of a run."""
+    rows = read_rows(path)
+    for number, row in enumerate(rows, 1):
+        if set(row) != set(METRICS):
+            raise ValueError(f"{path}: its columns are not {', '.join(METRICS)}")
+        for name, value in row.items():
+            if not _is_number(name, value) and (name != "psnr" or value):
+                raise ValueError(f"{path}: {name} of row {number} is {value[:20]!r}")
+    return rows
+
+
+def _is_number(name: str, text: str) -> bool:
+    """Whether this is what `name` may be in a training: finite, and neither giant nor, but for a PSNR, below zero."""
+    try:
+        number = int(text) if name in ("step", "epoch") else float(text)
+    except ValueError:
+        return False
+    return abs(number) < 1e15 and (number >= 0 or name == "psnr")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -11,9 +11,9 @@ import hashlib
 import socket
 import ssl
 import string
+import struct
 import threading
 import time
-import zlib
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from http import client
@@ -39,6 +39,8 @@ REPOSITORY = f"https://raw.githubusercontent.com/Zheng222/IDN-Caffe/{COMMIT}"
 ARCHIVE = f"https://github.com/Zheng222/IDN-Caffe/archive/{COMMIT}.zip"
 MOST_REDIRECTS = 10
 LONGEST_WAIT = 60.0  # seconds; a server that asks for a longer pause is left alone
+MOST_ALIKE = 16  # entries of a ZIP that may bear one name: each of the right size is unpacked
+MAX_DIRECTORY = 32 << 20  # bytes of a ZIP's list of entries; it takes ten times as much in memory
 MOST_FAILURES = 4  # files in a row that every attempt failed on: the server is down
 
 
@@ -187,7 +189,7 @@ def open_local(path: Path) -> Iterator[Read]:
             if not found:
                 raise FetchError(f"not in {path} as {', '.join(names)}")
             data = b""
-            for take in [take for size, take in found if size == file.bytes]:
+            for take in [take for size, take in found if size == file.bytes][:MOST_ALIKE]:
                 data = take(file.bytes + 1)
                 if hashlib.sha256(data).hexdigest() == file.sha256:
                     break
@@ -215,9 +217,11 @@ def _index_folder(path: Path) -> Find:
 @contextmanager
 def _index_zip(path: Path) -> Iterator[Find]:
     try:
+        if _measure_directory(path) > MAX_DIRECTORY:
+            raise BadZipFile("its directory is too large")
         archive = ZipFile(path)
-    except (BadZipFile, NotImplementedError) as error:
-        raise FetchError(f"{path}: not a sound ZIP ({error}); take {ARCHIVE}") from None
+    except Exception as error:  # zipfile raises nearly anything on a broken file
+        raise FetchError(f"{path}: not a sound ZIP ({' '.join(str(error).split())}); take {ARCHIVE}") from None
     index: dict[str, list[ZipInfo]] = {}
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")
@@ -230,8 +234,24 @@ def _index_zip(path: Path) -> Iterator[Find]:
         try:
             with archive.open(info) as stream:
                 return stream.read(most)
-        except (BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
-            raise FetchError(f"its entry in {path} cannot be read ({error})") from None
+        except Exception as error:  # zipfile raises nearly anything on a broken file
+            raise FetchError(f"its entry in {path} cannot be read ({' '.join(str(error).split())})") from None
 
     with archive:
         yield lambda name: [(info.file_size, partial(take, info)) for info in index.get(name, ())]
+
+
+def _measure_directory(path: Path) -> int:
+    """The most bytes that a ZIP claims for its list of entries: `ZipFile` reads it whole before anyone may ask."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - (1 << 16) - 200))  # the longest comment, and the records before it
+        end = stream.read()
+    claims = [0]
+    for mark, place, form in ((b"PK\5\6", 12, "<I"), (b"PK\6\6", 40, "<Q")):
+        at = end.find(mark)
+        while at >= 0:
+            field = end[at + place : at + place + struct.calcsize(form)]
+            claims += struct.unpack(form, field) if len(field) == struct.calcsize(form) else ()
+            at = end.find(mark, at + 1)
+    return max(claim for claim in claims if claim <= size)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.io import loadmat
 
 from idn_data.benchmark import BICUBIC, TestSet, evaluate
 from idn_data.color import im2double, im2uint8
 from idn_data.images import ImageError, list_images, modcrop, read_image
+from idn_data.matfile import MatFileError, read_mat
 from idn_data.recipe import SCALES
 from idn_data.resize import METHODS, imresize
 from idn_data.sources import find_fixtures
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 1e-13  # of doubles, relative to the reference's largest magnitude
-MAX_VALUES = 1 << 26  # of a reference; a larger one is taken for a mistake
+MAX_VALUES, MAX_SIDE, MIN_SCALE = 1 << 23, 1 << 13, 2.0**-11  # of a reference; beyond, it is taken for a mistake
+MAX_JSON = 16 << 20  # bytes
 
+_FIELDS = ("name", "input", "output", "scale", "size", "method", "antialias", "class")
 # MATLAB's other names for the same kernels
 _ALIASES = {"cubic": "bicubic", "triangle": "bilinear", "linear": "bilinear"}
 
@@ -63,10 +65,19 @@ class Reference:
                 raise ValueError(
                     f"{self.name}: matrices must be uint8 or double, and not empty; got {array.dtype} {array.shape}"
                 )
-            if array.size > MAX_VALUES:
-                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}")
+            if array.size > MAX_VALUES or max(array.shape) > MAX_SIDE:
+                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}, and {MAX_SIDE} along a side")
         if self.method not in METHODS:
-            raise ValueError(f"{self.name}: unknown method {self.method!r}; one of {', '.join(METHODS)}")
+            raise ValueError(f"{self.name}: unknown method {self.method[:40]!r}; one of {', '.join(METHODS)}")
+        if self.scale is not None and not min(np.ravel(self.scale)) >= MIN_SCALE:
+            raise ValueError(f"{self.name}: the scale {min(np.ravel(self.scale)):g} is too small; at least {MIN_SCALE}")
+
+    def shape(self) -> tuple[int, ...]:
+        """What imresize should return has this shape, by its rules."""
+        rows, columns = self.input.shape[:2]
+        vertical, horizontal = np.broadcast_to(1.0 if self.scale is None else self.scale, 2).tolist()
+        asked = self.size or (math.ceil(vertical * rows), math.ceil(horizontal * columns))
+        return (*asked, *self.input.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,8 @@ def compare(reference: Reference) -> Verdict:
         "antialias": reference.antialias,
     }
     results: dict[str, NDArray[np.generic]] = {}
+    if reference.shape() != reference.output.shape:  # before a stranger's scale makes a giant
+        return _say_size(reference, reference.shape())
     if reference.input.dtype == np.uint8 and reference.output.dtype == np.uint8:
         results["uint8"] = imresize(reference.input, **how)  # type: ignore[arg-type]
         results["im2uint8(double)"] = im2uint8(imresize(im2double(reference.input), **how))  # type: ignore[arg-type]
@@ -116,30 +129,26 @@ def compare(reference: Reference) -> Verdict:
 
 def _judge(reference: Reference, arithmetic: str, result: NDArray[np.generic]) -> Verdict:
     wanted = reference.output
-    if result.shape != wanted.shape:
-        note = f"size {_format_shape(result.shape)}, the reference has {_format_shape(wanted.shape)}"
-        return Verdict(
-            reference.name,
-            reference.source,
-            arithmetic,
-            math.inf,
-            math.inf,
-            wanted.size,
-            wanted.size,
-            wanted.size,
-            False,
-            note,
-        )
-    error = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):  # a stranger's values
+        error = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
     difference = float(error.max())
     relative = difference / max(float(np.abs(wanted.astype(np.float64)).max()), np.finfo(np.float64).tiny)
     differ = int((result != wanted).sum())
     # float32 is what patch files hold
-    single = int((result.astype(np.float32) != wanted.astype(np.float32)).sum())
+    with np.errstate(over="ignore"):
+        single = int((result.astype(np.float32) != wanted.astype(np.float32)).sum())
     passed = differ == 0 if wanted.dtype == np.uint8 else bool(relative <= TOLERANCE)
     return Verdict(
         reference.name, reference.source, arithmetic, difference, relative, differ, single, wanted.size, passed
     )
+
+
+def _say_size(reference: Reference, shape: tuple[int, ...]) -> Verdict:
+    arithmetic, count = "uint8" if reference.output.dtype == np.uint8 else "double", reference.output.size
+    note = f"size {_format_shape(shape)}, the reference has {_format_shape(reference.output.shape)}"
+    return Verdict(
+        reference.name, reference.source, arithmetic, math.inf, math.inf, count, count, count, False, note
+    )  # fmt: skip
 
 
 def _format_shape(shape: tuple[int, ...]) -> str:
@@ -221,6 +230,8 @@ def _make_reference(name: str, source: str, fields: dict[str, object], inputs: d
 
 def _read_json(path: Path) -> Iterator[Reference]:
     try:
+        if path.stat().st_size > MAX_JSON:
+            raise ValueError(f"over {MAX_JSON >> 20} MiB")
         content = json.loads(path.read_text(encoding="utf-8"))
         cases, inputs = content["cases"], content.get("inputs", {})
         if not cases:
@@ -236,25 +247,23 @@ def _read_json(path: Path) -> Iterator[Reference]:
 
 def _read_mat(path: Path) -> Iterator[Reference]:
     try:
-        content = loadmat(path)
-    except NotImplementedError:
-        raise ReferenceFileError(f"{path}: a version 7.3 file; save it in MATLAB with -v7") from None
-    except Exception as error:  # scipy raises nearly anything on a broken file
-        raise ReferenceFileError(f"{path}: not a readable .mat file ({type(error).__name__})") from None
+        content = read_mat(path, ("cases", *_FIELDS))
+    except MatFileError as error:
+        raise ReferenceFileError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
     try:
-        if "cases" in content:
-            structs = [{key: case[key] for key in case.dtype.names or ()} for case in np.ravel(content["cases"])]
-        else:  # one case, its fields as plain variables
-            structs = [{k: v for k, v in content.items() if not k.startswith("__")}]
-        if not structs:
+        structs = content.get("cases", [content])  # without, one case, its fields as plain variables
+        if isinstance(structs, list) and not structs:
             raise ValueError("it holds no case")
-        for number, fields in enumerate(structs, 1):
+        for number, fields in enumerate(structs if isinstance(structs, list) else [{}], 1):
             if "input" not in fields or "output" not in fields:
                 raise ValueError("it holds neither a struct array 'cases' nor the variables 'input' and 'output'")
-            texts = {k: str(np.ravel(fields[k])[0]) for k in ("name", "method") if k in fields and np.size(fields[k])}
-            name = texts.get("name", f"{path.stem} {number}")
-            yield _make_reference(name, path.name, {**fields, **texts}, {})
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            texts = {key: fields[key] for key in ("name", "method") if isinstance(fields.get(key), str)}
+            plain = {key: np.array(value) if isinstance(value, str) else value for key, value in fields.items()}
+            name = texts.get("name") or f"{path.stem} {number}"
+            yield _make_reference(name, path.name, {**plain, "method": texts.get("method") or "bicubic"}, {})
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ReferenceFileError(
             f"{path}: not a file of references ({reason}); see fixtures/make_reference.m"

@@ -7,6 +7,9 @@ Files made by the MATLAB scripts are read as well: they are chunked and hold eac
 
 from __future__ import annotations
 
+import math
+import zlib
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ import numpy as np
 from idn_data.checksums import PARTS, check_rows, compute_digests, format_rows
 from idn_data.patches import gt_levels
 from idn_data.patchwriter import FORMAT, FORMAT_VERSION, Storage, to_plain
-from idn_data.recipe import BATCH, SCALES
+from idn_data.recipe import SCALES
 from idn_data.sources import count_workers, map_in_order
 
 if TYPE_CHECKING:
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Progress = Callable[[str, int, int], None]
+
+
+MAX_SIDE = 1024 * max(SCALES)  # of a GT patch, as `idn_data.recipe.Recipe` has it
+MAX_CHUNK = MAX_ATTRIBUTES = 64 << 20  # bytes; HDF5 takes a whole chunk, or attribute, into memory
+_PACKING = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # what may be, in that order
+_UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError, IndexError)  # what h5py raises
 
 
 class PatchFileError(ValueError):
@@ -53,7 +62,8 @@ class PatchFile:
     Raises
     ------
     PatchFileError
-        Missing, not HDF5, or without fitting ``/lr`` and ``/gt``.
+        Missing, not HDF5, or without fitting ``/lr`` and ``/gt``; or one that points to other files, or claims more
+        than it can hold.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -62,7 +72,7 @@ class PatchFile:
             raise PatchFileError(f"{self.path}: no such file; idn make-train makes one")
         try:
             self._file = h5py.File(self.path, "r")
-        except OSError:
+        except (OSError, RuntimeError, ValueError):
             raise PatchFileError(f"{self.path}: not an HDF5 file, or a damaged one") from None
         try:
             self._check()
@@ -70,24 +80,50 @@ class PatchFile:
             self._file.close()
             raise
 
+    def _find(self, name: str) -> h5py.Dataset:
+        """A dataset that lies in the file itself, and is no larger than what the file can hold."""
+        data = None
+        if isinstance(self._file.get(name, getlink=True), h5py.HardLink):  # others may lead to any file, or to a pipe
+            data = self._file[name]
+        if isinstance(data, h5py.Group) or (isinstance(data, h5py.Dataset) and data.shape is None):
+            raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {getattr(data, 'shape', 'a group')}")
+        if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
+            raise KeyError(name)
+        layout = data.id.get_create_plist()
+        filters = [layout.get_filter(k)[0] for k in range(layout.get_nfilters())]
+        if filters != [code for code in _PACKING if code in filters]:
+            raise PatchFileError(f"{self.path}: /{name} is packed in a way that idn does not read; h5repack -f GZIP=4")
+        if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > MAX_CHUNK:
+            raise PatchFileError(f"{self.path}: chunks of /{name} are over {MAX_CHUNK >> 20} MiB; h5repack -l CHUNK=…")
+        claimed, most = data.size * data.dtype.itemsize, self.path.stat().st_size
+        if h5py.h5z.FILTER_DEFLATE in filters:  # a thousandth is the least that it leaves
+            most *= 1100
+            if data.id.get_num_chunks() != math.prod(-(-n // c) for n, c in zip(data.shape, data.chunks, strict=True)):
+                raise KeyError(name)
+        if claimed > most:
+            raise PatchFileError(f"{self.path}: damaged: /{name} claims {claimed:,} bytes, more than the file can hold")
+        return data
+
+    def _read_attributes(self) -> dict[str, object]:
+        keeper = self._file.attrs
+        held = [keeper.get_id(name) for name in keeper]
+        if sum(a.get_space().get_simple_extent_npoints() * a.get_type().get_size() for a in held) > MAX_ATTRIBUTES:
+            raise ValueError
+        return {name: to_plain(value) for name, value in keeper.items()}
+
     def _check(self) -> None:
         try:
-            self.lr, self.gt = (self._file[name] for name in ("lr", "gt"))
-            self.attributes = {name: to_plain(value) for name, value in self._file.attrs.items()}
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+            self.lr, self.gt = (self._find(name) for name in ("lr", "gt"))
+            self.attributes = self._read_attributes()
+        except PatchFileError:
+            raise
+        except _UNREADABLE:
             raise PatchFileError(
                 f"{self.path}: damaged, or no patch file: holds no readable datasets /lr and /gt"
             ) from None
         for name, data in (("lr", self.lr), ("gt", self.gt)):
-            if (
-                not isinstance(data, h5py.Dataset)
-                or data.ndim != 4
-                or data.shape[1] != 1
-                or data.shape[2] != data.shape[3]
-            ):
-                raise PatchFileError(
-                    f"{self.path}: /{name} must be (N, 1, p, p); got {getattr(data, 'shape', 'a group')}"
-                )
+            if data.ndim != 4 or data.shape[1] != 1 or data.shape[2] != data.shape[3]:
+                raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {data.shape}")
         if self.lr.dtype not in (np.float32, np.float64) or self.gt.dtype not in (np.uint8, np.float32, np.float64):
             raise PatchFileError(
                 f"{self.path}: /lr must be float32, /gt float32 or uint8; got {self.lr.dtype}, {self.gt.dtype}"
@@ -98,17 +134,18 @@ class PatchFile:
                 f"{self.path}: /lr and /gt must hold as many patches, at least one; got {self.count}, {len(self.gt)}"
             )
         self.scale, rest = divmod(self.gt_side, self.lr_side) if self.lr_side else (0, 1)
-        if rest or self.scale not in SCALES:
+        if rest or self.scale not in SCALES or self.gt_side > MAX_SIDE:
             raise PatchFileError(
                 f"{self.path}: GT patches must be 2, 3 or 4 times as large as LR; got {self.gt_side} and {self.lr_side}"
+                + (f"; at most {MAX_SIDE}" if self.gt_side > MAX_SIDE else "")
             )
-        self.step = max(BATCH, (64 << 20) // (4 * self.gt_side**2))  # patches of 64 MiB: as many as to read at a time
+        self.step = max(1, (64 << 20) // (4 * self.gt_side**2))  # patches of 64 MiB: as many as to read at a time
         self.storage: Storage = "uint8" if self.gt.dtype == np.uint8 else "float32"
         self.transposed = self.attributes.get("format") != FORMAT
         version = self.attributes.get("format_version", FORMAT_VERSION)
-        if version not in range(1, FORMAT_VERSION + 1):
+        if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
             raise PatchFileError(
-                f"{self.path}: format version {version}; this idn reads 1…{FORMAT_VERSION}. Update idn"
+                f"{self.path}: format version {repr(version)[:20]}; this idn reads 1…{FORMAT_VERSION}. Update idn"
             )
         self.checked = bool({"crc32", "digest"} & set(self._file) or {"checksums", "digested"} & set(self.attributes))
         if self.checked:
@@ -117,13 +154,14 @@ class PatchFile:
     def _check_digests(self) -> None:
         shapes = {"lr": self.lr.shape, "gt": self.gt.shape}
         try:
-            self._crc, sources, kept = self._file["crc32"], self._file["sources"][:].tobytes(), self._file["digest"][:]
-            pieces = (self._crc[k : k + (1 << 20)] for k in range(0, len(self._crc), 1 << 20))
-            found = compute_digests(self.attributes, shapes, sources, pieces)
-            bad = [part for part, digest, other in zip(PARTS, kept, found, strict=True) if digest != other]
-            if not bad and self._crc.shape != (self.count, 2):
+            self._crc, sources, kept = self._find("crc32"), self._find("sources")[:].tobytes(), self._find("digest")[:]
+            if self._crc.shape != (self.count, 2) or self._crc.dtype != np.uint32:
                 bad = ["/crc32"]
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+            else:
+                pieces = (self._crc[k : k + (1 << 20)] for k in range(0, self.count, 1 << 20))
+                found = compute_digests(self.attributes, shapes, sources, pieces)
+                bad = [part for part, digest, other in zip(PARTS, kept, found, strict=True) if digest != other]
+        except (*_UNREADABLE, PatchFileError):
             bad = ["checksums, which are missing or unreadable"]
         if bad:
             raise PatchFileError(f"{self.path}: damaged in its {' and '.join(bad)}; copy or make the file again")
@@ -141,18 +179,38 @@ class PatchFile:
         lr, gt = (self._read_rows(data, first, last) for data in (self.lr, self.gt))
         if self.transposed:
             lr, gt = lr.swapaxes(2, 3), gt.swapaxes(2, 3)
-        # float64 files hold what the scripts would have narrowed to single
-        gt = np.ascontiguousarray(gt, None if gt.dtype == np.uint8 else np.float32)
-        return np.ascontiguousarray(lr, np.float32), gt
+        with np.errstate(over="ignore"):  # float64 files hold what the scripts would have narrowed to single
+            gt = np.ascontiguousarray(gt, None if gt.dtype == np.uint8 else np.float32)
+            return np.ascontiguousarray(lr, np.float32), gt
 
     def _read_rows(self, data: h5py.Dataset, first: int, last: int) -> NDArray:
         try:
+            if data.compression or data.shuffle or data.fletcher32:
+                self._check_inflation(data, first, last)
             return data[first:last]
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise PatchFileError(
                 f"{self.path}: {data.name} row(s) {first}…{last - 1} cannot be read ({' '.join(str(error).split())}); "
                 "copy or make the file again"
             ) from None
+
+    @staticmethod
+    def _check_inflation(data: h5py.Dataset, first: int, last: int) -> None:
+        """Unpack the chunks of some rows, none of them beyond its size: HDF5 itself would go on for ever."""
+        assert data.chunks is not None
+        size, rows = math.prod(data.chunks) * data.dtype.itemsize, data.chunks[0]
+        spans = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:], strict=True)]
+        for place in product(range(first // rows * rows, last, rows), *spans):
+            if (stored := data.id.get_chunk_info_by_coord(place).size) > 2 * size + 4096:
+                raise ValueError(f"a chunk of {size:,} bytes claims {stored:,} in the file")
+            skipped, packed = data.id.read_direct_chunk(place)
+            plain = data.compression is None or skipped >> data.shuffle & 1  # a bit for each filter, in their order
+            try:
+                unpacked = b"" if plain else zlib.decompressobj().decompress(packed, size + 1)
+            except zlib.error:
+                return  # HDF5 says so as well
+            if len(unpacked) > size:
+                raise ValueError(f"a chunk unpacks to more than its {size:,} bytes")
 
     def read_levels(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """LR (n, 1, p, p) float32 and GT (n, 1, s·p, s·p) uint8, k for k/255, of rows first…last-1, upright, verified.
@@ -211,7 +269,10 @@ class PatchFile:
         """Name and SHA-256 of each source image; empty for MATLAB's files."""
         if "sources" not in self._file:
             return []
-        return [(name.decode(), digest.decode()) for name, digest in self._file["sources"][:]]
+        try:
+            return [(name.decode(), digest.decode()) for name, digest in self._find("sources")[:]]
+        except _UNREADABLE:
+            raise PatchFileError(f"{self.path}: /sources cannot be read; copy or make the file again") from None
 
     def describe(self) -> dict[str, object]:
         """Everything `idn inspect` prints: sizes, ranges over the whole file, storage and provenance."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from idn_data.atomic import check_target, write_whole
 from idn_data.color import im2uint8
-from idn_data.images import ImageError, list_images, load_as_stored, open_picture
+from idn_data.images import ImageError, copy_pixels, hush, list_images, load_as_stored, open_picture, read_integers
 from idn_data.resize import imresize
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # number of tiles; rows and columns of SR; what belongs there: (h, w) or (h, w, 3) float32 in [0, 1], not clipped
 Tile = tuple[int, slice, slice, "NDArray[np.float32]"]
+Enlarge = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"
@@ -64,18 +65,17 @@ def read_photo(path: Path | str) -> tuple[NDArray[Any], NDArray[np.uint8] | None
         exif = exif and b"Exif\0\0" + exif.removeprefix(b"Exif\0\0")  # WebP may leave this head out
         extras = {key: value for key, value in {"exif": exif, "icc_profile": icc}.items() if value}
         if picture.mode.startswith("I"):
-            values = np.array(picture)
-            if values.min() < 0 or values.max() > 65535:
-                raise ImageError("integers beyond 16 bits; save it with 8 or 16 bits")
-            return values.astype(np.uint16), None, "I;16", extras  # safe: checked
+            return copy_pixels(picture, read_integers), None, "I;16", extras
         grey, alpha = picture.mode in ("1", "L", "LA", "La"), None
         if not grey and picture.mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
             raise ImageError(f"{picture.mode} images are not supported; save it as grey or RGB")
+        kept, base = ("LA", "L") if grey else ("RGBA", "RGB")
         if picture.has_transparency_data:
-            picture = picture.convert("LA" if grey else "RGBA")
-            alpha = np.array(picture.getchannel("A"))
-        pixels = np.array(picture.convert("L" if grey else "RGB"))
-        if picture.mode == "P" and not icc and (pixels == pixels[..., :1]).all():
+            alpha = copy_pixels(picture, lambda part: np.array(part.convert(kept).getchannel("A")))
+            pixels = copy_pixels(picture, lambda part: np.array(part.convert(kept).convert(base)))
+        else:
+            pixels = copy_pixels(picture, lambda part: np.array(part.convert(base)))
+        if picture.mode == "P" and alpha is None and not icc and (pixels == pixels[..., :1]).all():
             grey, pixels = True, np.ascontiguousarray(pixels[..., 0])  # as `read_image` has it
         return pixels, alpha, ("L" if grey else "RGB") + ("" if alpha is None else "A"), extras
 
@@ -162,6 +162,36 @@ def list_spans(length: int, tile: int, reach: int) -> list[tuple[int, int, int, 
     return [(a, b, max(0, a - reach), min(length, b + reach)) for a, b in pairwise(edges)]
 
 
+def enlarge_tiles(
+    pixels: NDArray[Any], peak: float, scale: int, tile: int, reach: int, enlarge: Enlarge
+) -> Iterator[Tile]:
+    """Enlarge an image tile by tile, each with `reach` LR pixels around it, so that the result is that of the whole.
+
+    Parameters
+    ----------
+    pixels : (h, w) or (h, w, C), 0…`peak`
+    scale, tile, reach : int
+        `tile`: LR pixels along a side, about.
+    enlarge : callable((h, w, C) float32 in [0, 1]) -> (s·h, s·w, C)
+
+    Yields
+    ------
+    Tile
+        Number of tiles; rows and columns of the result; what belongs there.
+    """
+    if tile < 1:
+        raise ValueError(f"tile must be at least 1 pixel; got {tile}")
+    rows, columns = (list_spans(n, tile, reach) for n in pixels.shape[:2])
+    for y0, y1, top, bottom in rows:
+        for x0, x1, left, right in columns:
+            # float32 is the network's own precision, and holds 8 and 16 bits exactly
+            part = np.atleast_3d(pixels[top:bottom, left:right]).astype(np.float32) / np.float32(peak)
+            sr = enlarge(part)
+            own = sr[scale * (y0 - top) : scale * (y1 - top), scale * (x0 - left) : scale * (x1 - left)]
+            place = slice(scale * y0, scale * y1), slice(scale * x0, scale * x1)
+            yield len(rows) * len(columns), *place, own if pixels.ndim == 3 else own[..., 0]
+
+
 def enlarge_photo(
     source: Path | str,
     target: Path | str,
@@ -216,5 +246,19 @@ def enlarge_photo(
         if progress:
             progress(source.name, done, total)
     with write_whole(target, force) as temporary:
-        result.save(temporary, format=name, **extras, **({"quality": 95} if name in ("JPEG", "WEBP") else {}))
+        save_photo(result, temporary, name, extras)
     return height, width
+
+
+def save_photo(picture: Image.Image, path: Path, name: str, extras: dict[str, Any]) -> None:
+    """Save a picture in the format of that name with what `read_photo` found; without EXIF that cannot be written."""
+    how = {"quality": 95} if name in ("JPEG", "WEBP") else {}
+    with hush():
+        try:
+            picture.save(path, format=name, **extras, **how)
+        except OSError:
+            raise
+        except Exception:  # damaged, or longer than JPEG takes: TIFF's and WebP's are taken apart and written anew
+            if "exif" not in extras:
+                raise
+            picture.save(path, format=name, **{**extras, "exif": b""}, **how)

@@ -39,7 +39,7 @@ def draw_patches(file: PatchFile, columns: int = 6, rows: int = 8) -> Image.Imag
     """
     numbers = np.unique(np.linspace(0, file.count - 1, columns * rows).astype(np.int64))
     side, zoom, gap, top = file.gt_side, 2 if file.gt_side < 64 else 1, 6, 28
-    cell = side * zoom
+    cell = min(side * zoom, 256)  # patches of thousands of pixels are shown reduced
     width, pair = gap + columns * (2 * cell + 2 + 2 * gap), 2 * cell + 2 + 2 * gap
     sheet = Image.new("RGB", (width, top + -(-len(numbers) // columns) * (cell + 2 * gap)), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -51,7 +51,7 @@ def draw_patches(file: PatchFile, columns: int = 6, rows: int = 8) -> Image.Imag
         lr, gt = file.read(int(number), int(number) + 1)
         x, y = gap + k % columns * pair, top + k // columns * (cell + 2 * gap)
         for patch in (lr[0, 0], gt[0, 0]):
-            picture = Image.fromarray(im2uint8(patch)).resize((cell, cell), Image.Resampling.NEAREST)
+            picture = Image.fromarray(im2uint8(np.nan_to_num(patch))).resize((cell, cell), Image.Resampling.NEAREST)
             sheet.paste(picture, (x, y))
             x += cell + 2
     return sheet

@@ -17,7 +17,7 @@ from idn_data.images import list_images
 from idn_data.page import Picture, format_page
 from idn_data.recipe import SCALES
 from idn_data.sources import TEST_SETS, find_set
-from idn_data.weightfile import read_tensors
+from idn_data.weightfile import read_tensors, tidy_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +83,7 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
         arrays, said = read_tensors(file)
         if (scale := said.get("scale")) not in SCALES:
             known = ", ".join(map(str, SCALES))
-            raise ValueError(f"{file}: scale {str(scale)[:40]} is none of {known}; name weights, not a state")
+            raise ValueError(f"{file}: scale {repr(scale)[:40]} is none of {known}; name weights, not a state")
         name = plain = _name_run(path, said)
         count = 1
         while name in taken:
@@ -104,7 +104,7 @@ def _name_run(path: Path, said: Mapping[str, Any]) -> str:
         name = str(said.get("name") or path.stem)
         if name in ("best", "final"):
             name = f"{path.resolve().parent.name} {name}"
-    return " ".join(name.split())[:60] or "network"
+    return tidy_name(name) or "network"
 
 
 def _read_points(path: Path) -> tuple[Point, ...]:

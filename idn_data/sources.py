@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -203,12 +204,32 @@ class Registered:
 
 @cache
 def list_registered() -> tuple[Registered, ...]:
-    """Every image of the five sets as the authors ship them (``fixtures/registry.csv``)."""
-    with (find_fixtures() / "registry.csv").open(newline="", encoding="utf-8") as stream:
-        return tuple(
-            Registered(row["set"], row["file"], int(row["bytes"]), row["sha256"], row["path_in_repository"])
-            for row in csv.DictReader(stream)
-        )
+    """Every image of the five sets as the authors ship them (``fixtures/registry.csv``); ValueError if damaged."""
+    path = find_fixtures() / "registry.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            files = tuple(
+                Registered(row["set"], row["file"], int(row["bytes"]), row["sha256"], row["path_in_repository"])
+                for row in csv.DictReader(stream)
+            )
+        if not files or not all(map(_is_sound, files)):
+            raise ValueError
+    except (KeyError, TypeError, AttributeError, ValueError, csv.Error):  # a short row holds None
+        raise ValueError(f"{path}: damaged; install the package again") from None
+    return files
+
+
+def _is_sound(file: Registered) -> bool:
+    """Whether a registered file's name is a plain one, and its facts are possible."""
+    plain = re.compile(r"[\w.-][\w. -]*")
+    parts = file.path.split("/")
+    return (
+        file.set in (TRAIN_SET, *TEST_SETS)
+        and all(plain.fullmatch(part) and part.strip(".") for part in (file.name, *parts))
+        and parts[-1] == file.name
+        and 0 < file.bytes < 1 << 30
+        and re.fullmatch("[0-9a-f]{64}", file.sha256) is not None
+    )
 
 
 @cache

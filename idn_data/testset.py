@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
 from idn_data.atomic import check_room, check_target, hold, write_whole
 from idn_data.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
 from idn_data.images import make_pair, modcrop, read_image
+from idn_data.matfile import MatFileError, read_mat
 from idn_data.recipe import SCALES
 from idn_data.resize import imresize
 from idn_data.sources import Source, count_workers, map_in_order, read_folder
@@ -206,13 +207,11 @@ def _load_variable(path: Path, name: str, kind: str) -> NDArray[np.generic]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        value = loadmat(path, variable_names=[name])[name]
-    except NotImplementedError:
-        raise ValueError(f"{path}: a version 7.3 file; save it in MATLAB with -v7") from None
+        value = read_mat(path, [name])[name]
     except KeyError:
         raise ValueError(f"{path}: holds no variable {name!r}") from None
-    except Exception as error:  # scipy raises nearly anything on a broken file
-        raise ValueError(f"{path}: not a readable .mat file ({type(error).__name__})") from None
+    except MatFileError as error:
+        raise ValueError(f"{path}: {error}") from None
     if not isinstance(value, np.ndarray) or value.ndim != 2 or 0 in value.shape or value.dtype.kind != kind:
         raise ValueError(f"{path}: {name!r} must be a matrix of class {'double' if kind == 'f' else 'uint8'}")
     return value

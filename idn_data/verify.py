@@ -49,11 +49,16 @@ def verify_patches(
     said = file.attributes
     if file.transposed:
         raise ValueError(f"{file.path}: not made by idn, so it does not say how; only idn's own files can be verified")
-    try:
-        recipe = Recipe(int(said["scale"]), said["stage"], int(said["lr_patch"]))
-        seed, shard, digest = int(said["seed"]), int(said["shard"]), str(said["source_digest"])
-    except KeyError as error:
-        raise ValueError(f"{file.path}: the attribute {error} is missing; make the file again") from None
+    kinds = {"scale": int, "stage": str, "lr_patch": int, "seed": int, "shard": int, "source_digest": str}
+    for name, kind in kinds.items():
+        if name not in said:
+            raise ValueError(f"{file.path}: the attribute {name!r} is missing; make the file again")
+        if not isinstance(said[name], kind):
+            raise ValueError(f"{file.path}: the attribute {name!r} is {str(said[name])[:40]!r}; make the file again")
+    recipe = Recipe(said["scale"], said["stage"], said["lr_patch"])
+    seed, shard, digest = said["seed"], max(0, said["shard"]), said["source_digest"]
+    if (recipe.scale, recipe.lr_side) != (file.scale, file.lr_side) or np.float64 in (file.lr.dtype, file.gt.dtype):
+        raise ValueError(f"{file.path}: the patches are not of the sizes and types that it says; make the file again")
     wanted = dict(file.sources())
     sources, _ = read_folder(images, skip_bad=True, workers=workers, progress=progress)
     group = [s for s in sources if wanted.get(s.name) == s.sha256]

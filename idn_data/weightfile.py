@@ -15,7 +15,7 @@ from idn_data.atomic import write_whole
 from idn_data.recipe import SCALES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -100,7 +100,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(KEY, "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, TypeError, KeyError) as error:  # the last two: a number type numpy lacks
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:  # the last three are numpy's
         reason = (str(error).splitlines() or ["unreadable"])[0]
         raise ValueError(f"{path}: not a safetensors file, or damaged ({reason}); copy or make it again") from error
     try:
@@ -111,6 +111,33 @@ def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
         raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
     _check_finite(tensors, str(path))
     return tensors, metadata
+
+
+def tidy_name(text: str) -> str:
+    """What a file calls itself as one line for a terminal or a page: printable, of at most 60 characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60]
+
+
+def check_tensors(found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[Sequence[int], str]]) -> None:
+    """Raise ValueError unless the arrays have these names, shapes and types."""
+    for name in sorted(expected.keys() | found.keys()):
+        shape = list(found[name].shape) if name in found else "none: it is missing"
+        wanted = list(expected[name][0]) if name in expected else "none: it has no such tensor"
+        if shape != wanted:
+            raise ValueError(
+                f"tensor {name[:60]!r} has shape {shape}, IDN's is {wanted}; use a file that 'idn train' wrote"
+            )
+        if (kind := str(found[name].dtype)) != expected[name][1]:
+            raise ValueError(f"tensor {name[:60]} {kind} is not {expected[name][1]}; convert it first")
+
+
+def check_facts(facts: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    """Raise ValueError unless each fact is there and of one of its types; numbers below 10^15, int from 0, no NaN."""
+    for name, allowed in kinds.items():
+        value = facts.get(name)
+        number = isinstance(value, (int, float))
+        if type(value) not in allowed or (number and not abs(value) < 1e15) or (type(value) is int and value < 0):
+            raise ValueError(f"{name} is {repr(value)[:40]}")
 
 
 def _check_finite(tensors: Mapping[str, NDArray[Any]], where: str) -> None:

@@ -357,3 +357,11 @@ def test_too_little_room_is_refused_before_anything_is_written(tmp_path: Path) -
     check_room(tmp_path / "a" / "b", 1000)
     with pytest.raises(OSError, match="free; buy one"):
         check_room(tmp_path / "a" / "b", 1 << 60, "buy one")
+
+
+def test_a_link_to_itself(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    check_room(loop, 1)
+    write_text(loop, "whole", force=True)
+    assert loop.read_text() == "whole" and not loop.is_symlink()

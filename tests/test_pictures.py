@@ -37,6 +37,16 @@ def test_sheet_spreads_over_the_file(patch_file: Path) -> None:
         assert (sheet[y, 50] == sheet[y, 50 + 90]).all()
 
 
+def test_sheet_of_large_patches_and_of_nan(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["lr"] = np.full((2, 1, 300, 300), np.nan, np.float32)
+        file["gt"] = np.ones((2, 1, 600, 600), np.float32)
+    with PatchFile(tmp_path / "a.h5") as file:
+        sheet = draw_patches(file)
+    assert sheet.height < 600 and sheet.width < 4000
+    assert np.asarray(sheet)[100, 300].tolist() == [255, 255, 255]
+
+
 def test_sheet_of_few_patches(patch_file: Path) -> None:
     with PatchFile(patch_file) as file:
         assert draw_patches(file, columns=20, rows=20).height > 0

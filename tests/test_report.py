@@ -56,7 +56,7 @@ def test_a_run_is_read(tmp_path: Path) -> None:
 def test_a_file_says_its_own_name_and_names_are_of_one_run_each(tmp_path: Path) -> None:
     folder = make_run_folder(tmp_path / "a")
     named = tmp_path / "x.safetensors"
-    write_tensors(named, {"w": np.zeros(1, np.float32)}, {"scale": 2, "name": "IDN\n(Original)"})
+    write_tensors(named, {"w": np.zeros(1, np.float32)}, {"scale": 2, "name": "\x1b IDN\n(Original)"})
     plain = tmp_path / "plain.safetensors"
     write_tensors(plain, {"w": np.zeros(1, np.float32)}, {"scale": 2})
     bicubic = make_run_folder(tmp_path / "bicubic")
@@ -78,6 +78,9 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     state = tmp_path / "last.safetensors"
     write_tensors(state, {"w.a": np.zeros(1, np.float32)}, {"step": 5})
     with pytest.raises(ValueError, match=r"scale None is none of 2, 3, 4; name weights, not a state"):
+        read_runs([state])
+    write_tensors(state, {"w.a": np.zeros(1, np.float32)}, {"scale": "\x1b[2J\n4"}, force=True)
+    with pytest.raises(ValueError, match=r"scale '\\x1b\[2J\\n4' is none of"):  # nothing that a terminal obeys
         read_runs([state])
 
 
