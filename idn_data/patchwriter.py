@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -146,7 +147,14 @@ class PatchWriter:
         self._digest[:] = compute_digests(said, shapes, self._sources, [self.crc])
         del self.lr, self.gt, self.crc, self._digest
         self._map.flush()
-        self._map.close()
+        for _ in range(100):  # a sampling profiler, such as Dask's, may hold a frame that knew a view a little longer
+            try:
+                self._map.close()
+            except BufferError:
+                time.sleep(0.01)
+            else:
+                break
+        # else the last view unmaps the file, wherever it is held; all has been written
 
     def __enter__(self) -> PatchWriter:
         return self
@@ -198,6 +206,15 @@ def allocate(stream: BinaryIO, size: int) -> None:
 
 
 def to_plain(value: object) -> object:
-    """An attribute's value as Python knows it; UnicodeDecodeError for bytes that are no text."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return value.decode() if isinstance(value, bytes) else value
+    """An attribute's value as Python and JSON know it; UnicodeDecodeError for bytes that are no text."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [to_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # HDF5's may hold what cannot be printed
+    if isinstance(value, h5py.Empty):
+        return None
+    return value if isinstance(value, (int, float)) else str(value)

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 import zlib
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,20 @@ def test_an_error_while_writing_leaves_the_file_closed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="in the middle"):
         fail()
     write(tmp_path / "a.h5")  # nothing holds it open
+
+
+@pytest.mark.parametrize("seconds", [0.05, 2])
+def test_a_view_that_a_profiler_still_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Dask's samples the frames of its workers, and keeps them, with what they know, a little longer than they run."""
+    write(tmp_path / "a.h5")
+    held: list[object] = []
+    monkeypatch.setattr(PatchWriter, "release", lambda writer: held.append(writer.gt[:1]))
+    timer = threading.Timer(seconds, held.clear)
+    timer.start()
+    write(tmp_path / "b.h5")
+    assert bool(held) == (seconds > 1)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    timer.cancel()
 
 
 @both_storages
