@@ -32,29 +32,45 @@ def shave(image: NDArray[np.generic], border: int) -> NDArray[np.generic]:
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 
-def _check_pair(image: NDArray[np.generic], reference: NDArray[np.generic]) -> None:
-    if image.shape != reference.shape or image.ndim != 2:
-        raise ValueError(f"the two images must be 2-D and of one shape; got {image.shape} and {reference.shape}")
+def _choose_peak(image: NDArray[np.generic], reference: NDArray[np.generic], peak: float | None) -> float:
+    """The peak of two images that can be compared: as given, else MATLAB's for their class."""
+    if image.shape != reference.shape or image.size == 0:
+        raise ValueError(f"the two images must be of one shape, not empty; got {image.shape} and {reference.shape}")
+    if peak is not None:
+        return peak
+    integers = {np.dtype(a.dtype) for a in (image, reference) if np.issubdtype(a.dtype, np.integer)}
+    if not integers:
+        return 1.0
+    if image.dtype != reference.dtype:
+        raise ValueError(
+            f"the two images are {image.dtype} and {reference.dtype}; bring them to one type, or give peak"
+        )
+    return float(np.iinfo(integers.pop()).max)
 
 
-def psnr(image: NDArray[np.generic], reference: NDArray[np.generic], peak: float = 1.0) -> float:
+def psnr(image: NDArray[np.generic], reference: NDArray[np.generic], peak: float | None = None) -> float:
     """Peak signal-to-noise ratio in dB, ``10·log10(peak² / mean squared error)``; inf for equal images.
 
     Parameters
     ----------
-    image, reference : (H, W) arrays
-        Same shape and range.
-    peak : float
-        1 for values in [0, 1], 255 for 8-bit values.
+    image, reference : (H, W) or (H, W, C) arrays
+        Same shape and range; colour counts as one mean over all channels, as in MATLAB's ``psnr``.
+    peak : float, optional
+        Without: the largest value of an integer type (255 for uint8), 1 for floating point, as in MATLAB.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or an integer type meets another type without `peak`.
     """
-    _check_pair(image, reference)
+    peak = _choose_peak(image, reference, peak)
     difference = np.asarray(image, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
     error = float(np.mean(difference**2))
     return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
 
 
 def ssim(
-    image: NDArray[np.generic], reference: NDArray[np.generic], peak: float = 1.0, *, valid: bool = False
+    image: NDArray[np.generic], reference: NDArray[np.generic], peak: float | None = None, *, valid: bool = False
 ) -> float:
     """Mean structural similarity; 1 for equal images.
 
@@ -62,13 +78,15 @@ def ssim(
     ----------
     image, reference : (H, W) arrays
         Same shape and range.
-    peak : float
-        Dynamic range L.
+    peak : float, optional
+        Dynamic range L; without, as in `psnr`.
     valid : bool
         False: the border is replicated and every pixel counts (MATLAB's ``ssim``). True: only windows that lie
         wholly inside count (the script of the SSIM paper, which IDN's authors use).
     """
-    _check_pair(image, reference)
+    if image.ndim != 2:
+        raise ValueError(f"ssim compares one channel, (H, W); got {image.shape}; take Y by rgb2y")
+    peak = _choose_peak(image, reference, peak)
     x, y = np.asarray(image, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     if valid and min(x.shape) < 2 * _RADIUS + 1:
         raise ValueError(f"ssim of valid windows needs at least 11x11 pixels; got {x.shape[0]}x{x.shape[1]}")

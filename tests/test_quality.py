@@ -98,12 +98,28 @@ def test_ssim_of_equal_images(valid: bool) -> None:
 
 
 @pytest.mark.parametrize("measure", [psnr, ssim])
-@pytest.mark.parametrize(
-    ("a", "b"), [(REFERENCE, REFERENCE[:-1]), (np.zeros((4, 4, 3)), np.zeros((4, 4, 3))), (REFERENCE, REFERENCE.T)]
-)
+@pytest.mark.parametrize(("a", "b"), [(REFERENCE, REFERENCE[:-1]), (REFERENCE, REFERENCE.T), (REFERENCE[:0],) * 2])
 def test_measures_want_two_images_of_one_shape(measure: object, a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
-    with pytest.raises(ValueError, match=r"must be 2-D and of one shape; got \(\d+, \d+"):
+    with pytest.raises(ValueError, match=r"must be of one shape, not empty; got \(\d+, \d+"):
         measure(a, b)  # type: ignore[operator]
+
+
+def test_peak_is_that_of_the_type() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 256, (2, 20, 21), dtype=np.uint8)
+    assert psnr(a, b) == psnr(a, b, 255.0) == pytest.approx(psnr(a / 255, b / 255), abs=1e-10)
+    assert ssim(a, b) == ssim(a, b, 255.0) == pytest.approx(ssim(a / 255, b / 255), abs=1e-10)
+    deep = a.astype(np.uint16) * 257, b.astype(np.uint16) * 257
+    assert psnr(*deep) == pytest.approx(psnr(a, b), abs=1e-10)
+    with pytest.raises(ValueError, match="are uint8 and float64; bring them to one type, or give peak"):
+        psnr(a, b / 255)
+
+
+def test_colour() -> None:
+    a, b = np.random.default_rng(4).random((2, 9, 8, 3))
+    assert psnr(a, b) == pytest.approx(10 * math.log10(1 / np.mean((a - b) ** 2)), abs=1e-12)
+    with pytest.raises(ValueError, match=r"ssim compares one channel, \(H, W\); got \(9, 8, 3\); take Y by rgb2y"):
+        ssim(a, b)
 
 
 def test_shave() -> None:
