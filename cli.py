@@ -251,6 +251,11 @@ def fetch_command(
 @click.option(
     "--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Files to deal the images into."
 )
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Make the shards on a Dask cluster: tcp://host:8786, a scheduler file, or local: --workers processes here.",
+)
 @click.option("--lr-patch", type=click.IntRange(1, 1024), help="Side of an LR patch.  [default: the stage's]")
 @click.option(
     "--save-augmented",
@@ -270,7 +275,7 @@ def fetch_command(
 @quiet_option
 def make_train_command(
     scale: str, stage: Any, images: Path | None, out: Path | None, seed: int, storage: Any, shards: int,
-    lr_patch: int | None, save_augmented: Path | None, memory: int, dry_run: bool, skip_bad: bool,
+    dask: str | None, lr_patch: int | None, save_augmented: Path | None, memory: int, dry_run: bool, skip_bad: bool,
     workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make the LR/GT patches of IDN's training as one HDF5 file.
@@ -282,6 +287,7 @@ def make_train_command(
     Examples:
       idn make-train --scale 4 --stage finetune
       idn make-train --scale 2 --images DIV2K --shards 8 --storage uint8 --dry-run
+      idn make-train --scale 2 --images DIV2K --shards 100 --dask tcp://host:8786
     """
     from dataclasses import asdict
 
@@ -291,6 +297,12 @@ def make_train_command(
     from idn_data.sources import find_data_root, find_set
     from idn_data.tables import format_bytes, format_estimate
 
+    if dask is not None:
+        if shards == 1:
+            raise click.UsageError("--dask deals out shards; say with --shards how many, several for each worker")
+        from idn_data.cluster import check_cluster, make_train_on_cluster
+
+        check_cluster(dask)  # before all the images are read
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     recipe = Recipe(int(scale), stage, lr_patch)
@@ -312,7 +324,10 @@ def make_train_command(
         if save_augmented:
             trainset.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
         kept = [] if force else trainset.find_finished(made)
-        paths = trainset.make_train(made, force=force, workers=workers, progress=progress)
+        if dask is None:
+            paths = trainset.make_train(made, force=force, workers=workers, progress=progress)
+        else:
+            paths = make_train_on_cluster(made, dask, force=force, workers=workers, progress=progress)
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)
     if not write_json(json_file, {**asdict(estimate), "files": [str(p) for p in paths], "kept": len(kept)}):
@@ -691,7 +706,7 @@ def train_command(
     from idn_train import session
     from idn_train.batches import load_patches
     from idn_train.config import make_config
-    from idn_train.trainer import train
+    from idn_train.trainer import agree, train
 
     root = find_data_root(data_root)
     files, scale_number, stage = find_patch_files(files, int(scale) if scale else None, stage, root)
@@ -712,6 +727,7 @@ def train_command(
             stack.enter_context(hold(folder))
             if restart:
                 (folder / "last.safetensors").unlink(missing_ok=True)
+        agree(0, where)  # the others may look for a state only when the first has removed it
         patches = load_patches(files, where, progress)
         progress.close()
         title = f"IDN x{config.scale}, {config.stage}"

@@ -1,4 +1,4 @@
-"""Which patch files there are to train on: one, or the shards of one."""
+"""The patch files to train on, one or the shards of one: which there are, and what they hold."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idn_data.patchfile import PatchFile
+import numpy as np
+
+from idn_data.patchfile import PatchFile, PatchFileError
 from idn_data.recipe import SCALES, STAGES, Recipe, Stage, name_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
 
 def find_patch_files(
     files: Sequence[Path], scale: int | None, stage: Stage | None, root: Path
 ) -> tuple[list[Path], int, Stage]:
     """The patch files to train on, with scale and stage: as given, else the one file, or the shards, below a data root.
+
+    With a scale and no stage, pretrain comes before finetune.
 
     Raises
     ------
@@ -37,7 +43,7 @@ def find_patch_files(
         if files and scale in (None, s) and stage in (None, t):
             _check_shards(files, name)
             present.append((files, s, t))
-    if len(present) == 1:
+    if len(present) == 1 or (present and scale):  # of one scale's stages the first, as the work goes
         return present[0]
     if not present:
         wanted = f"--scale {scale or 4} --stage {stage or 'pretrain'}"
@@ -54,3 +60,47 @@ def _check_shards(files: Sequence[Path], name: str) -> None:
         raise FileNotFoundError(f"{files[0].parent / missing[0]}: no such shard; make it, or use --data")
     if extra := [file for file in files if file.name not in wanted]:
         raise ValueError(f"{extra[0]} belongs to another set of shards than {files[0].name}; remove one, or use --data")
+
+
+def read_patches(
+    paths: Sequence[Path | str], progress: Callable[[str, int, int], None] | None = None
+) -> tuple[tuple[NDArray[np.float32], NDArray[np.uint8]], int, str]:
+    """Read patch files whole, ours or those of the MATLAB scripts, several as one.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files of one scale and patch size.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    (lr, gt), scale, digest
+        (N, 1, p, p) float32; (N, 1, s·p, s·p) uint8, k for k/255; the
+        digests of the sources, separated by spaces.
+
+    Raises
+    ------
+    PatchFileError
+        A file is missing or unsound, or files of different sizes are mixed.
+    """
+    parts: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
+    scales, digests = [], []
+    for path in paths:
+        with PatchFile(path) as file:
+            lr = np.empty((file.count, 1, file.lr_side, file.lr_side), np.float32)
+            gt = np.empty((file.count, 1, file.gt_side, file.gt_side), np.uint8)
+            for first in range(0, file.count, file.step):
+                last = min(first + file.step, file.count)
+                lr[first:last], gt[first:last] = file.read_levels(first, last)
+                if progress:
+                    progress("reading patches", last, file.count)
+            parts.append((lr, gt))
+            scales.append(file.scale)
+            digests.append(str(file.attributes.get("source_digest", "unknown")))
+    if not parts:
+        raise PatchFileError("no patch file was named; idn make-train makes one")
+    if any(gt.shape[1:] != parts[0][1].shape[1:] for _, gt in parts) or len(set(scales)) > 1:
+        raise PatchFileError("the patch files differ in scale or patch size; train on files of one recipe")
+    lr, gt = (np.concatenate([part[k] for part in parts]) if len(parts) > 1 else parts[0][k] for k in (0, 1))
+    return (lr, gt), scales[0], " ".join(digests)

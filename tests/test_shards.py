@@ -28,6 +28,7 @@ def test_the_one_file_there_is(photos: Path, tmp_path: Path) -> None:
     ):
         find_patch_files([], None, None, tmp_path)
     assert find_patch_files([], None, "pretrain", tmp_path) == (first, 4, "pretrain")
+    assert find_patch_files([], 4, None, tmp_path) == (first, 4, "pretrain")
 
 
 def test_shards_must_be_whole(photos: Path, tmp_path: Path) -> None:
