@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from idn_data.patchfile import PatchFile, PatchFileError
+from idn_data.shards import read_patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,19 +70,6 @@ class Patches:
             yield pending
 
 
-def _read_file(path: Path | str, progress: Callable[[str, int, int], None] | None) -> tuple[Tensor, Tensor, int, str]:
-    with PatchFile(path) as file:
-        lr = np.empty((file.count, 1, file.lr_side, file.lr_side), np.float32)
-        gt = np.empty((file.count, 1, file.gt_side, file.gt_side), np.uint8)
-        for first in range(0, file.count, file.step):
-            last = min(first + file.step, file.count)
-            lr[first:last], gt[first:last] = file.read_levels(first, last)
-            if progress:
-                progress("reading patches", last, file.count)
-        digest = str(file.attributes.get("source_digest", "unknown"))
-        return torch.from_numpy(lr), torch.from_numpy(gt), file.scale, digest
-
-
 def load_patches(
     paths: Sequence[Path | str],
     device: torch.device | str = "cpu",
@@ -106,16 +92,12 @@ def load_patches(
         A file is missing or unsound, or files of different sizes are mixed.
     """
     device = torch.device(device)
-    parts = [_read_file(path, progress) for path in paths]
-    if not parts:
-        raise PatchFileError("no patch file was named; idn make-train makes one")
-    if any(part[1].shape[1:] != parts[0][1].shape[1:] or part[2] != parts[0][2] for part in parts):
-        raise PatchFileError("the patch files differ in scale or patch size; train on files of one recipe")
-    lr, gt = (torch.cat([part[k] for part in parts]) if len(parts) > 1 else parts[0][k] for k in (0, 1))  # type: ignore[misc]
+    arrays, scale, digest = read_patches(paths, progress)
+    lr, gt = map(torch.from_numpy, arrays)
     stream = False
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         stream = lr.numel() * 4 + gt.numel() > free // 2
     if device.type != "cpu" and not stream:
         lr, gt = lr.to(device), gt.to(device)
-    return Patches(lr, gt, parts[0][2], " ".join(part[3] for part in parts), device, stream)
+    return Patches(lr, gt, scale, digest, device, stream)

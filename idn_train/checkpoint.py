@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from idn_data.recipe import SCALES
-from idn_data.weightfile import read_tensors, write_tensors
+from idn_data.weightfile import check_tensors, read_tensors, write_tensors
 from idn_train.network import IDN
 
 if TYPE_CHECKING:
@@ -49,24 +49,16 @@ def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
     if scale not in SCALES or not isinstance(scale, int):
         raise ValueError(f"{path}: scale {scale!r} is none of {', '.join(map(str, SCALES))}; make the file again")
     network = IDN(scale)
-    expected = {name: list(t.shape) for name, t in network.state_dict().items()}
-    found = {name: list(array.shape) for name, array in tensors.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise ValueError(
-                f"{path}: tensor {name!r} has shape {found.get(name, 'none: it is missing')}, IDN's is "
-                f"{expected.get(name, 'none: it has no such tensor')}; use a file that 'idn train' wrote"
-            )
-    if wrong := [f"{name} {array.dtype}" for name, array in tensors.items() if array.dtype != "float32"]:
-        raise ValueError(f"{path}: tensor {wrong[0]} is not float32; convert it to float32 first")
+    try:
+        check_tensors(tensors, {name: (t.shape, "float32") for name, t in network.state_dict().items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network.eval(), metadata
 
 
 def load_caffemodel(path: Path | str, scale: int | None = None) -> IDN:
-    """Build the network of one of the authors' .caffemodel files: on the CPU, float32, in evaluation mode.
-
-    `scale`, one of 2, 3, 4, is for a file that does not say its own.
+    """Build the network of one of the authors' .caffemodel files, as `load_weights`; `scale` where it does not say.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Config:
     "steps": divided by 10 every `decay_epochs` (0: never); "cosine": down to zero at the last step. weight_decay : λ of
     λ/2·‖w‖², on weights only. The loss is ½Σ(y - f)² or Σ|y - f| over the pixels of a patch, its mean over the batch.
     reconstruction_std : 0 for He's rule. average : decay of the moving average of the weights that is validated and
-    kept; 0: the weights themselves.
+    kept, less in the first steps; 0: the weights themselves.
     """
 
     scale: int

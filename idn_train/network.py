@@ -117,9 +117,9 @@ class IDN(nn.Module):
         m = 2 if s == 2 else 1  # 16 channels for the processor's vectors, not 4: 3 times as fast
         r = -(-8 // s)  # d from -r to r + m - 1
         kernel = F.pad(self.upsample.weight, (s * (r + m) - 9, s * (r + m - 1) - 8) * 2)  # every k in a row
-        kernel = kernel.unfold(2, m * s, s).unfold(3, m * s, s)  # (64, 1, n, n, m·s, m·s), n = 2r + m
-        kernel = kernel.flip(2, 3)  # k falls as d rises
-        kernel = kernel.permute(4, 5, 1, 0, 2, 3).flatten(0, 2)  # ((m·s)², 64, n, n)
+        kernel = _cut_windows(_cut_windows(kernel, 3, s, m), 2, s, m)  # (64, 1, n, m·s, n, m·s), n = 2r + m
+        kernel = kernel.flip(2, 4)  # k falls as d rises
+        kernel = kernel.permute(3, 5, 1, 0, 2, 4).flatten(0, 2)  # ((m·s)², 64, n, n)
         bias = self.upsample.bias.expand(len(kernel))  # type: ignore[union-attr]
         h, w = features.shape[2:]
         if h % m or w % m:
@@ -139,6 +139,13 @@ class IDN(nn.Module):
         with torch.autocast(lr.device.type, enabled=False):  # bf16 has 8 bits, too few for pixels
             sr = windows @ self.bicubic_weights.to(lr.dtype)  # (N, h, w, s²)
         return F.pixel_shuffle(sr.permute(0, 3, 1, 2), self.scale)
+
+
+def _cut_windows(x: Tensor, axis: int, s: int, m: int) -> Tensor:
+    """Windows of m·s along an axis, s apart; `unfold` compiled for a processor writes past its memory (torch 2.13)."""
+    blocks = x.unflatten(axis, (-1, s))
+    n = blocks.shape[axis] - m + 1
+    return torch.cat([blocks.narrow(axis, k, n) for k in range(m)], dim=axis + 1)
 
 
 def _bicubic_weights(scale: int) -> Tensor:

@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from idn_data.curves import read_rows, write_rows
-from idn_data.weightfile import read_tensors, write_tensors
+from idn_data.curves import read_metrics, write_rows
+from idn_data.weightfile import check_facts, check_tensors, read_tensors, write_tensors
 from idn_train.checkpoint import save_weights
+from idn_train.optimizer import Muon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from idn_train.batches import Patches
     from idn_train.config import Config
     from idn_train.network import IDN
+
+
+FACTS = {
+    "step": (int,),
+    "steps": (int,),
+    "seconds": (int, float),
+    "best": (int, float, type(None)),
+    "open_end": (bool,),
+}
 
 
 class TrainingError(ValueError):
@@ -68,10 +79,12 @@ class RunState:
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             for name, value in self.identity.items():
                 if said["identity"].get(name) != value:
+                    other = repr(said["identity"].get(name))[:80]
                     raise TrainingError(
-                        f"{self.folder} holds a run with {name}={said['identity'].get(name)!r}, not {value!r}; "
+                        f"{self.folder} holds a run with {name}={other}, not {value!r}; "
                         "name another folder with --out, or start it anew with --restart"
                     )
+            self._check(arrays, said)
             self.network.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("w.")})
             if self.averaged is not None:
                 self.averaged.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")})
@@ -85,12 +98,25 @@ class RunState:
             self.best, self.open_end = said["best"], said["open_end"]
             if "steps" in self.identity:
                 self.steps = said["steps"]
-            self.rows = [row for row in read_rows(self.folder / "metrics.csv") if int(row["step"]) <= self.step]
+            self.rows = [row for row in read_metrics(self.folder / "metrics.csv") if int(row["step"]) <= self.step]
         except TrainingError:
             raise
         except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise TrainingError(f"{path}: not a state to resume from ({reason}); --restart begins anew") from None
+
+    def _check(self, arrays: dict[str, NDArray[Any]], said: dict[str, Any]) -> None:
+        """Raise ValueError unless these are the arrays and facts of this run's state: PyTorch would take much else."""
+        wanted = {f"w.{name}": t for name, t in self.network.state_dict().items()}
+        if self.averaged is not None:
+            wanted |= {f"m.{name}": t for name, t in self.averaged.state_dict().items()}
+        for number, (optimizer, parameter) in enumerate(self.moving):
+            names = ("momentum",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq", "step")
+            wanted |= {f"a.{number}.{n}": torch.zeros(()) if n == "step" else parameter for n in names}
+        check_tensors(arrays, {name: (t.shape, str(t.dtype).removeprefix("torch.")) for name, t in wanted.items()})
+        if bad := [n for n, array in arrays.items() if n.endswith((".exp_avg_sq", ".step")) and (array < 0).any()]:
+            raise ValueError(f"tensor {bad[0]} holds values below 0")
+        check_facts(said, FACTS)
 
     def save(self, seconds: float) -> None:
         """Write the state, whole or not at all."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from idn_data.benchmark import BICUBIC, Method, evaluate
 from idn_data.curves import draw_curve
 from idn_data.pictures import save_picture
-from idn_data.weightfile import find_weights
+from idn_data.weightfile import find_weights, tidy_name
 from idn_train.checkpoint import load_weights
 from idn_train.runstate import TrainingError
 from idn_train.upscale import make_method
@@ -71,13 +71,10 @@ def make_record(
 
 
 def open_method(name: str, scale: int | None = None, self_ensemble: bool = False) -> tuple[Method, int | None]:
-    """A method by its name, with the one scale it is for, None for any.
-
-    ``bicubic``; ``idn``, the weights that come along for `scale`; or a weight file, which has a scale of its own.
-    """
+    """A method, and the one scale it is for or None: bicubic, idn (the weights that come along), or a weight file."""
     if name == "bicubic":
         return BICUBIC, None
     network, metadata = load_weights(path := find_weights(name, scale))
     stem = path.absolute().parent.name if path.stem in ("best", "final") else path.stem  # of a run, its folder
-    label = str(metadata.get("name") or stem) + ("+" if self_ensemble else "")
+    label = (tidy_name(str(metadata.get("name") or stem)) or "network") + ("+" if self_ensemble else "")
     return make_method(network, label, self_ensemble), network.scale

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from idn_train.checkpoint import load_weights
 from idn_train.config import schedule_at
@@ -109,6 +109,10 @@ def train(
         raise TrainingError(
             f"a batch of {config.batch} must be a multiple of {world} and fit in {len(patches)} patches; give --batch"
         )
+
+    def blend(means: Any, weights: Any, _: Any) -> None:  # over a ninth of the steps so far, until `average` is longer
+        torch._foreach_lerp_(means, weights, 1 - min(config.average, (1 + run.step) / (10 + run.step)))
+
     network = IDN(config.scale)
     network.reset_parameters(torch.Generator().manual_seed(config.seed), config.reconstruction_std or None)
     if init is not None:
@@ -116,7 +120,7 @@ def train(
     network.to(device).train()
     optimizers = make_optimizers(network, config)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None
+    averaged = AveragedModel(network, multi_avg_fn=blend) if config.average else None
     kept: IDN = averaged.module if averaged else network  # what is validated and saved
     run = RunState(folder, config, patches, init, minutes, network, averaged, optimizers)
     run.resume()

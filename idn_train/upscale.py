@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from idn_data.benchmark import Method
-from idn_data.photos import enlarge_photo, list_spans
+from idn_data.photos import enlarge_photo, enlarge_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,21 +54,16 @@ def _upscale_tile(network: IDN, image: Tensor, self_ensemble: bool) -> Tensor:
 
 
 def _upscale_tiles(network: IDN, pixels: NDArray[Any], peak: float, tile: int, self_ensemble: bool) -> Iterator[Tile]:
-    """Number of tiles; rows and columns of SR; what belongs there. `pixels`, (h, w) or (h, w, 3), are 0…`peak`."""
-    if tile < 1:
-        raise ValueError(f"tile must be at least 1 pixel; got {tile}")
-    s, device = network.scale, network.upsample.weight.device
-    reach = 2 + 4 * 6 + -(-8 // s)  # LR pixels: of the 3×3 convolutions, and of the reconstruction (bicubic: 2)
-    rows, columns = (list_spans(n, tile, reach) for n in pixels.shape[:2])
-    for y0, y1, top, bottom in rows:
-        for x0, x1, left, right in columns:
-            # float32 is the network's own precision, and holds 8 and 16 bits exactly
-            part = np.atleast_3d(pixels[top:bottom, left:right]).astype(np.float32) / np.float32(peak)
-            lr = torch.from_numpy(part).permute(2, 0, 1).unsqueeze(1).contiguous().to(device)  # (C, 1, h, w)
-            sr = _upscale_tile(network, lr, self_ensemble)[:, 0].permute(1, 2, 0)  # (s·h, s·w, C)
-            own = sr[s * (y0 - top) : s * (y1 - top), s * (x0 - left) : s * (x1 - left)].cpu().numpy()
-            place = slice(s * y0, s * y1), slice(s * x0, s * x1)
-            yield len(rows) * len(columns), *place, own if pixels.ndim == 3 else own[..., 0]
+    """`idn_data.photos.enlarge_tiles` by a network."""
+    device = network.upsample.weight.device
+
+    def enlarge(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        lr = torch.from_numpy(part).permute(2, 0, 1).unsqueeze(1).contiguous().to(device)  # (C, 1, h, w)
+        sr: NDArray[np.float32] = _upscale_tile(network, lr, self_ensemble)[:, 0].permute(1, 2, 0).cpu().numpy()
+        return sr  # (s·h, s·w, C)
+
+    reach = 2 + 4 * 6 + -(-8 // network.scale)  # LR pixels: the 3×3 convolutions, and the reconstruction (bicubic: 2)
+    return enlarge_tiles(pixels, peak, network.scale, tile, reach, enlarge)
 
 
 def upscale_y(

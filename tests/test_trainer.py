@@ -88,15 +88,16 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(patches: Patches, tmp_path:
         assert same_weights(tmp_path / "whole", folder)
 
 
-def test_the_mean_of_the_weights_is_kept(patches: Patches, tmp_path: Path) -> None:
-    """Decay d: mean = d·mean + (1 - d)·weights after each step, beginning with the weights of the first."""
+@pytest.mark.parametrize(("average", "decay"), [(0.1, 0.1), (0.75, 2 / 11)])
+def test_the_mean_of_the_weights_is_kept(patches: Patches, tmp_path: Path, average: float, decay: float) -> None:
+    """Decay d: mean = d·mean + (1 - d)·weights, beginning with step 1; d at step t is at most t/(9 + t)."""
     for steps in (1, 2):
         train(replace(QUICK, steps=steps), patches, tmp_path / f"plain{steps}")
-        train(replace(QUICK, steps=steps, average=0.75), patches, tmp_path / f"mean{steps}")
+        train(replace(QUICK, steps=steps, average=average), patches, tmp_path / f"mean{steps}")
     first, second, mean = (
         load_weights(tmp_path / name / "final.safetensors")[0].upsample.weight for name in ("plain1", "plain2", "mean2")
     )
-    assert torch.allclose(mean, 0.75 * first + 0.25 * second, atol=1e-9)
+    assert torch.allclose(mean, decay * first + (1 - decay) * second, atol=1e-9)
     assert same_weights(tmp_path / "plain1", tmp_path / "mean1")
 
 
