@@ -177,6 +177,19 @@ def test_python_runs(small_world: Path, monkeypatch: pytest.MonkeyPatch) -> None
             exec(code, {})
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """What the shells are told to source is there, and completes a command's name."""
+    assert f"_IDN_COMPLETE={shell}_source" in TEXT or f"`{shell}_source`" in TEXT
+    runner = CliRunner()
+    script = runner.invoke(main, prog_name="idn", env={"_IDN_COMPLETE": f"{shell}_source"})
+    assert f"{shell}_complete" in script.output
+    words = {"_IDN_COMPLETE": f"{shell}_complete", "COMP_WORDS": "idn eval", "COMP_CWORD": "eval"}
+    if shell != "fish":
+        words["COMP_CWORD"] = "1"
+    assert "evaluate" in runner.invoke(main, prog_name="idn", env=words).output
+
+
 def test_options_in_the_text_exist() -> None:
     """Also those between the lines: every `idn command --option` that README names."""
     for line in re.findall(r"`?\$? ?(idn (?:make-|import-|export-)?[a-z]+[^`\n]*)", TEXT):
