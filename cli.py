@@ -165,7 +165,7 @@ def main() -> None:
       idn train --scale 4 --recipe express       IDN trained on them
       idn demo                                   all of it, on photographs that come along
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    Exit codes: 0 done, 1 failed, 2 wrong usage; a training stopped by a signal N: 128 + N.
     """
 
 
@@ -496,7 +496,10 @@ def evaluate_command(
       idn evaluate bicubic idn --set Set5 --set Set14 --scale 4 --json scores.json
       idn evaluate runs/pretrain_x4/best.safetensors --set Set5
     """
+    from dataclasses import replace
+
     from idn_data import benchmark
+    from idn_data.atomic import check_target
     from idn_data.sources import find_data_root, find_present_sets
     from idn_data.tables import format_comparison, format_csv, format_image_scores, format_scores
 
@@ -519,6 +522,9 @@ def evaluate_command(
             method, own = open_method(name, scale, self_ensemble)
             if scale is None and wanted not in ([], [own]):
                 raise click.BadParameter(f"{method.name} is made for scale {own} alone", param_hint="--scale")
+            taken = {other.name for other, scales_ in opened if own in scales_}
+            for more in (Path(name).stem, f"({len(opened) + 1})"):  # best and final of a run have one name, say
+                method = replace(method, name=f"{method.name} {more}") if method.name in taken else method
             opened.append((method, [own]))
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
@@ -526,6 +532,11 @@ def evaluate_command(
     with Progress(quiet) as progress:
         for set_name in sets or find_present_sets(root):
             test_set = benchmark.open_set(set_name, root, workers)
+            if save_images and not force:  # before anything is computed
+                for method, own_scales in opened:
+                    for scale in own_scales:
+                        for path in benchmark.name_results(method, test_set, scale, save_images):
+                            check_target(path)
             for method, own_scales in opened:
                 for scale in own_scales:
                     found, images = benchmark.evaluate(
@@ -670,7 +681,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 )
 @click.option("--compile/--no-compile", "compiled", default=None, help="torch.compile.  [default: on a GPU]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
-@click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
+@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), help="[default: 0]")
 @click.option(
     "--validate-set", default="Set5", show_default=True, help="A test set or a folder; none if it is not there."
 )
@@ -726,7 +737,8 @@ def train_command(
         if rank == 0:
             stack.enter_context(hold(folder))
             if restart:
-                (folder / "last.safetensors").unlink(missing_ok=True)
+                for name in ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png"):
+                    (folder / name).unlink(missing_ok=True)
         agree(0, where)  # the others may look for a state only when the first has removed it
         patches = load_patches(files, where, progress)
         progress.close()
@@ -741,6 +753,7 @@ def train_command(
             click.echo(f"{title}: {', '.join(chosen)}; results in {folder}")
         line = TrainingLine(quiet)
         for number in (signal.SIGINT, signal.SIGTERM):  # the step is finished first; a second time, python's own way
+            stack.callback(signal.signal, number, signal.getsignal(number))
             signal.signal(number, lambda n, _: (stops.append(n), signal.signal(n, signal.default_int_handler)))
         result = train(
             config, patches, folder, init=init, minutes=minutes or 0.0, compiled=compiled,
@@ -749,8 +762,11 @@ def train_command(
             stop=lambda: bool(stops), watch=line, record=record,
         )  # fmt: skip
         line.close()
+    whole = result.name == "final.safetensors"
     if rank == 0:
-        click.echo(f"stopped; the same command goes on from {result}" if stops else result)
+        click.echo(result if whole else f"stopped; the same command goes on from {result}")
+    if not whole:
+        sys.exit(128 + (stops[0] if stops else signal.SIGTERM))  # of another process of torchrun's
 
 
 @main.command("import-caffe", short_help="Convert the authors' .caffemodel.")
@@ -959,7 +975,8 @@ def demo_command(out: Path, minutes: float, quiet: bool) -> None:
         click.echo(f"\n# {title}\n$ idn {' '.join(arguments)}")
         if quiet and arguments[0] not in ("evaluate", "compare") and "--quiet" not in arguments:
             arguments = [*arguments, "--quiet"]
-        main.main(arguments, standalone_mode=False)
+        if code := main.main(arguments, standalone_mode=False):
+            sys.exit(code)  # it has said why
 
     picture = run_demo(out, run, minutes)
     save_picture(picture, out / "comparison.png", force=True)

@@ -59,7 +59,7 @@ def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file")
     if path.exists() and not force:
-        raise FileExistsError(f"{path} exists already; --force replaces it, --out names another file")
+        raise FileExistsError(f"{path} exists already; --force replaces it, or name another file")
 
 
 def _name_temporary(path: Path) -> Path:

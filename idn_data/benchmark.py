@@ -27,7 +27,7 @@ from idn_data.sources import (
     read_published,
     recognise_set,
 )
-from idn_data.testset import TestPair, compose_result, list_test_pairs, make_test_pair
+from idn_data.testset import TestPair, compose_result, list_test_names, list_test_pairs, make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,10 @@ class TestSet:
         if self.mat:
             return list_test_pairs(self.folder, scale)
         return [partial(_read_pair, path, scale) for path in self.paths]
+
+    def list_names(self, scale: int) -> list[str]:
+        """The images' names, in the order of `list_pairs`."""
+        return list_test_names(self.folder, scale) if self.mat else [path.stem for path in self.paths]
 
 
 def _read_pair(path: Path, scale: int) -> TestPair:
@@ -228,6 +232,12 @@ def evaluate(
     return scores, rows
 
 
+def name_results(method: Method, test_set: TestSet, scale: int, folder: Path) -> list[Path]:
+    """Where `save_results` saves, ``<image>_x<scale>_<method>.png`` for each image."""
+    label = re.sub(r"[^A-Za-z0-9.+-]+", "_", method.name).strip("_")
+    return [folder / f"{name}_x{scale}_{label}.png" for name in test_set.list_names(scale)]
+
+
 def save_results(
     method: Method,
     test_set: TestSet,
@@ -241,13 +251,11 @@ def save_results(
 
     As in the authors' scripts, Cb and Cr are those of the GT, reduced and enlarged by imresize.
     """
-    paths, loaders = [], test_set.list_pairs(scale)
-    for done, load in enumerate(loaders, 1):
+    loaders, paths = test_set.list_pairs(scale), name_results(method, test_set, scale, folder)
+    for done, (load, path) in enumerate(zip(loaders, paths, strict=True), 1):
         pair = load()
         picture = Image.fromarray(compose_result(method.upscale(pair.lr, scale), pair))
-        label = re.sub(r"[^A-Za-z0-9.+-]+", "_", method.name).strip("_")
-        paths.append(folder / f"{pair.name}_x{scale}_{label}.png")
-        with write_whole(paths[-1], force) as temporary:
+        with write_whole(path, force) as temporary:
             picture.save(temporary, format="PNG")
         if progress:
             progress("saving images", done, len(loaders))

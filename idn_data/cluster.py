@@ -340,7 +340,9 @@ def _make_shards(
                         running[client.submit(make_on_worker, k, run, *arguments, key=(run, k), pure=False)] = k
             if not running:
                 time.sleep(0.5)  # no worker is there now
-            with contextlib.suppress(TimeoutError, CancelledError):
+            with contextlib.suppress(
+                TimeoutError, asyncio.TimeoutError, CancelledError
+            ):  # one and the same from 3.11 on
                 wait(list(running), timeout=0.5, return_when="FIRST_COMPLETED")
             for future in [f for f in running if f.status != "pending"]:
                 if _finish(future, f"shard {running[future] + 1} of {made.shards}", deaths):

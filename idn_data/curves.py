@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from idn_data.atomic import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 _PAPER, _INK, _FAINT, _GRID, _LINE = (255, 255, 255), (24, 24, 24), (110, 110, 110), (228, 228, 228), (22, 96, 180)
 
@@ -145,3 +147,28 @@ def draw_curve(
     draw.text(((left + right) / 2, height - 6), "minutes of training", _FAINT, plain, anchor="ms")
     draw.text((8, 12), "dB", _FAINT, plain)
     return page
+
+
+def open_tensorboard(folder: Path) -> Callable[[Mapping[str, str], str, NDArray[Any] | None], None]:
+    """A function that adds a row of ``metrics.csv`` and an image, (H, W) in [0, 1] or None, by a name, for TensorBoard.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("TensorBoard is not installed; pip install 'idn[tensorboard]'") from None
+    writer: Any = SummaryWriter(str(folder))
+
+    def add(row: Mapping[str, str], name: str, image: NDArray[Any] | None) -> None:
+        for value in ("loss", "rate", "psnr"):
+            if row[value]:
+                writer.add_scalar(value, float(row[value]), int(row["step"]))
+        if image is not None:
+            writer.add_image(name, image.clip(0, 1), int(row["step"]), dataformats="HW")
+        writer.flush()
+
+    return add

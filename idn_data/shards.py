@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def find_patch_files(
     present: list[tuple[list[Path], int, Stage]] = []
     for s, t in product(SCALES, STAGES):
         name = Recipe(s, t).file_name
-        files = [folder / name] if (folder / name).is_file() else sorted(folder.glob(f"{Path(name).stem}.*-of-*.h5"))
+        files = [folder / name] if (folder / name).is_file() else _list_shards(folder, name)
         if files and scale in (None, s) and stage in (None, t):
             _check_shards(files, name)
             present.append((files, s, t))
@@ -50,6 +51,11 @@ def find_patch_files(
         raise FileNotFoundError(f"no patch file in {folder}; make one with: idn make-train {wanted}")
     choices = "; ".join(f"--scale {s} --stage {t}" for _, s, t in present)
     raise ValueError(f"several patch files in {folder}; choose one with {choices}, or name it with --data")
+
+
+def _list_shards(folder: Path, name: str) -> list[Path]:
+    shard = re.compile(rf"{re.escape(Path(name).stem)}\.\d+-of-\d+\.h5")
+    return sorted(path for path in folder.glob("*.h5") if shard.fullmatch(path.name))
 
 
 def _check_shards(files: Sequence[Path], name: str) -> None:
@@ -77,30 +83,35 @@ def read_patches(
     -------
     (lr, gt), scale, digest
         (N, 1, p, p) float32; (N, 1, s·p, s·p) uint8, k for k/255; the
-        digests of the sources, separated by spaces.
+        digests of the sources, separated by spaces, +SEED after one where
+        the order of the patches is not that of seed 0.
 
     Raises
     ------
     PatchFileError
         A file is missing or unsound, or files of different sizes are mixed.
     """
-    parts: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
-    scales, digests = [], []
+    shapes, digests = [], []
     for path in paths:
         with PatchFile(path) as file:
-            lr = np.empty((file.count, 1, file.lr_side, file.lr_side), np.float32)
-            gt = np.empty((file.count, 1, file.gt_side, file.gt_side), np.uint8)
+            shapes.append((file.count, file.scale, file.lr_side, file.gt_side))
+            seed = file.attributes.get("seed")  # of the patches' order: 0 unless asked for
+            digests.append(str(file.attributes.get("source_digest", "unknown")) + (f"+{seed}" if seed else ""))
+    if not shapes:
+        raise PatchFileError("no patch file was named; idn make-train makes one")
+    if len({shape[1:] for shape in shapes}) > 1:
+        raise PatchFileError("the patch files differ in scale or patch size; train on files of one recipe")
+    total, (_, scale, lr_side, gt_side), done = sum(shape[0] for shape in shapes), shapes[0], 0
+    lr = np.empty((total, 1, lr_side, lr_side), np.float32)
+    gt = np.empty((total, 1, gt_side, gt_side), np.uint8)
+    for path, shape in zip(paths, shapes, strict=True):
+        with PatchFile(path) as file:
+            if (file.count, file.scale, file.lr_side, file.gt_side) != shape:
+                raise PatchFileError(f"{path} changed while it was read; start again")
             for first in range(0, file.count, file.step):
                 last = min(first + file.step, file.count)
-                lr[first:last], gt[first:last] = file.read_levels(first, last)
+                lr[done + first : done + last], gt[done + first : done + last] = file.read_levels(first, last)
                 if progress:
-                    progress("reading patches", last, file.count)
-            parts.append((lr, gt))
-            scales.append(file.scale)
-            digests.append(str(file.attributes.get("source_digest", "unknown")))
-    if not parts:
-        raise PatchFileError("no patch file was named; idn make-train makes one")
-    if any(gt.shape[1:] != parts[0][1].shape[1:] for _, gt in parts) or len(set(scales)) > 1:
-        raise PatchFileError("the patch files differ in scale or patch size; train on files of one recipe")
-    lr, gt = (np.concatenate([part[k] for part in parts]) if len(parts) > 1 else parts[0][k] for k in (0, 1))
-    return (lr, gt), scales[0], " ".join(digests)
+                    progress("reading patches", done + last, total)
+            done += file.count
+    return (lr, gt), scale, " ".join(digests)

@@ -138,12 +138,15 @@ def read_sources(
 
     def examine(path: Path) -> Source | str:
         try:
+            path.name.encode()  # what is made of it says its name in UTF-8
             y = read_y(path)
             return Source(path, y.shape[0], y.shape[1], hashlib.sha256(path.read_bytes()).hexdigest())
         except ImageError as error:
             return str(error)
         except OSError as error:
             return f"{path}: {error.strerror or error}"
+        except UnicodeEncodeError:
+            return f"{str(path)!a}: the name is not UTF-8; rename the file"
 
     sources, bad = [], []
     for done, found in enumerate(map_in_order(examine, paths, count_workers(workers)), 1):

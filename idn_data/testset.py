@@ -14,7 +14,7 @@ from scipy.io import savemat
 from idn_data.atomic import check_room, check_target, hold, write_whole
 from idn_data.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
 from idn_data.images import make_pair, modcrop, read_image
-from idn_data.matfile import MatFileError, read_mat
+from idn_data.matfile import MAX_BYTES, MatFileError, read_mat
 from idn_data.recipe import SCALES
 from idn_data.resize import imresize
 from idn_data.sources import Source, count_workers, map_in_order, read_folder
@@ -161,6 +161,11 @@ def make_test(
             raise ValueError(
                 f"{source.path}: {source.height}x{source.width} pixels are too few for scale {max(scales)}"
             )
+        if source.height * source.width * 8 > MAX_BYTES:
+            raise ValueError(
+                f"{source.path}: {source.height}x{source.width} pixels are too many for a .mat of doubles, which idn "
+                f"reads up to {MAX_BYTES >> 20} MiB; idn evaluate takes the images themselves"
+            )
     out.mkdir(parents=True, exist_ok=True)
     with hold(out):
         for source in sources:
@@ -219,12 +224,16 @@ def _load_variable(path: Path, name: str, kind: str) -> NDArray[np.generic]:
 
 def list_test_pairs(folder: Path | str, scale: int) -> list[Callable[[], TestPair]]:
     """One function for each image of a folder of .mat files, ours or MATLAB's, in the order of names."""
-    folder = Path(folder)
+    return [partial(read_test_pair, Path(folder), name, scale) for name in list_test_names(folder, scale)]
+
+
+def list_test_names(folder: Path | str, scale: int) -> list[str]:
+    """The names of the images in a folder of .mat files, in order; FileNotFoundError where there are none."""
     end = f"_{scale}_gt.mat"
-    names = sorted(path.name[: -len(end)] for path in folder.glob(f"*{end}"))
+    names = sorted(path.name[: -len(end)] for path in Path(folder).glob(f"*{end}"))
     if not names:
         raise FileNotFoundError(f"no *{end} in {folder}; idn make-test writes them")
-    return [partial(read_test_pair, folder, name, scale) for name in names]
+    return names
 
 
 def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:

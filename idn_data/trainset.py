@@ -6,6 +6,7 @@ memory given is filled in several passes over the images, each for one range of 
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -336,7 +337,8 @@ def save_augmented(
 ) -> int:
     """Save the 40 variants of each image as 8-bit grey BMP, named as ``data_aug.m`` names them: ``<image>_<0…39>.bmp``.
 
-    Returns the number of files. A name that stands already is an error unless `force`, before anything is written.
+    Returns the number of files. A name that stands already is an error unless `force`, before anything is written, or
+    unless it holds this very variant: so a stopped command can be given again.
     """
     folder = Path(folder)
     stems = [s.path.stem for s in sources]
@@ -347,11 +349,23 @@ def save_augmented(
         )
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
-        for stem in stems:
-            for number in range(VARIANTS):
-                check_target(folder / f"{stem}_{number}.bmp", force)
+        for source, stem in zip(sources, stems, strict=True):
+            for number, variant in enumerate(make_variants(read_y(source.path)) if _any_stands(folder, stem) else ()):
+                path = folder / f"{stem}_{number}.bmp"
+                if force or not path.is_file() or path.read_bytes() != _encode_bmp(variant):
+                    check_target(path, force)
         check_room(folder, sum(h * w for s in sources for h, w in variant_shapes(s.height, s.width)))
         return _save_variants(sources, folder, force, count_workers(workers), progress)
+
+
+def _any_stands(folder: Path, stem: str) -> bool:
+    return any((folder / f"{stem}_{number}.bmp").exists() for number in range(VARIANTS))
+
+
+def _encode_bmp(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="BMP")
+    return buffer.getvalue()
 
 
 def _save_variants(
@@ -360,8 +374,10 @@ def _save_variants(
     def save(source: Source) -> int:
         number = 0
         for number, variant in enumerate(make_variants(read_y(source.path)), 1):
-            with write_whole(folder / f"{source.path.stem}_{number - 1}.bmp", force) as temporary:
-                Image.fromarray(variant).save(temporary, format="BMP")
+            path = folder / f"{source.path.stem}_{number - 1}.bmp"
+            if force or not path.exists():  # else it is this variant already
+                with write_whole(path, force) as temporary:
+                    temporary.write_bytes(_encode_bmp(variant))
         return number
 
     total = 0

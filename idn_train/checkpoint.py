@@ -33,7 +33,7 @@ def save_weights(
 
 
 def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
-    """Read a file of `save_weights`: the network, on the CPU, float32, in evaluation mode, and the metadata.
+    """Read a file of `save_weights`, or a run's state: the network, on the CPU, in evaluation mode, and the metadata.
 
     Raises
     ------
@@ -41,6 +41,10 @@ def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
         As `idn_data.weightfile.read_tensors`; and for a file that does not hold the weights of an IDN.
     """
     tensors, metadata = read_tensors(path)
+    if isinstance(identity := metadata.get("identity"), dict):  # of a state, the mean of its weights, if it has one
+        prefix = "m.module." if "m.n_averaged" in tensors else "w."
+        tensors = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        metadata = {"format": FORMAT, "scale": identity.get("scale"), "recipe": identity, "step": metadata.get("step")}
     version, scale = metadata.get("format"), metadata.get("scale")
     if version is None or scale is None:
         raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")

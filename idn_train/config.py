@@ -53,8 +53,8 @@ class Config:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in ("steps", "decay_epochs", "warmup", "weight_decay", "reconstruction_std", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be 0 or more; got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < 1 << 32:  # the order of an epoch is drawn by 64 bits made of the seed
+                raise ValueError(f"{name} must be 0 or more, and below {1 << 32}; got {getattr(self, name)}")
         if not 0 < self.rate < 1:
             raise ValueError(f"rate must lie between 0 and 1; got {self.rate}")
         for name in ("muon_rate", "average"):

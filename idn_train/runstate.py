@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
@@ -25,13 +26,8 @@ if TYPE_CHECKING:
     from idn_train.network import IDN
 
 
-FACTS = {
-    "step": (int,),
-    "steps": (int,),
-    "seconds": (int, float),
-    "best": (int, float, type(None)),
-    "open_end": (bool,),
-}
+_NUMBER = (int, float)
+FACTS = {"step": (int,), "steps": (int,), "seconds": _NUMBER, "best": (*_NUMBER, type(None)), "open_end": (bool,)}
 
 
 class TrainingError(ValueError):
@@ -129,6 +125,12 @@ class RunState:
                 "best": self.best, "open_end": self.open_end}  # fmt: skip
         arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in tensors.items()}
         write_tensors(self.folder / "last.safetensors", arrays, said, force=True)
+
+    def is_final(self) -> bool:
+        """Whether this step's weights stand as the final ones: written again, they would differ in what they say."""
+        with contextlib.suppress(OSError, ValueError):
+            return bool(read_tensors(self.folder / "final.safetensors")[1].get("step") == self.step)
+        return False
 
     def last_psnr(self) -> float | None:
         """PSNR in dB at the last validation."""

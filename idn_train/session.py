@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.benchmark import BICUBIC, Method, evaluate
-from idn_data.curves import draw_curve
+from idn_data.curves import draw_curve, open_tensorboard
 from idn_data.pictures import save_picture
 from idn_data.weightfile import find_weights, tidy_name
 from idn_train.checkpoint import load_weights
@@ -28,7 +28,7 @@ def find_init(config: Config, folder: Path) -> Path | None:
     path = folder.parent / f"pretrain_x{config.scale}" / "final.safetensors"
     if not path.is_file():
         raise TrainingError(
-            f"fine-tuning starts from {path}, which is not there; pretrain first, or name weights by --init"
+            f"fine-tuning starts from {path}, which is not there; pretrain it, or name weights by --init"
         )
     return path
 
@@ -42,30 +42,19 @@ def make_record(
     folder: Path, title: str, test_set: TestSet | None, scale: int, tensorboard: bool = False
 ) -> Callable[[list[dict[str, str]], IDN], None]:
     """What a run draws after each validation: psnr.png, and TensorBoard's scalars and one SR image if wanted."""
-    levels, writer = {}, None
+    levels = {}
     if test_set is not None:
         levels["bicubic"] = evaluate(BICUBIC, test_set, scale, ["float"])[0][0].psnr
-    if tensorboard:
-        try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError("TensorBoard is not installed; pip install 'idn[tensorboard]'") from None
-        writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+    add = open_tensorboard(folder / "tensorboard") if tensorboard else None
 
     def record(rows: list[dict[str, str]], network: IDN) -> None:
         picture = draw_curve(rows, title, levels)
         if picture is not None:
             save_picture(picture, folder / "psnr.png", force=True)
-        if writer is not None:
-            step = int(rows[-1]["step"])
-            for name in ("loss", "rate", "psnr"):
-                if rows[-1][name]:
-                    writer.add_scalar(name, float(rows[-1][name]), step)  # type: ignore[no-untyped-call]
-            if test_set is not None:
-                pair = test_set.list_pairs(scale)[0]()
-                sr = make_method(network, "IDN").upscale(pair.lr, scale)
-                writer.add_image(pair.name, sr.clip(0, 1), step, dataformats="HW")  # type: ignore[no-untyped-call]
-            writer.flush()  # type: ignore[no-untyped-call]
+        if add is not None:
+            pair = test_set.list_pairs(scale)[0]() if test_set is not None else None
+            sr = make_method(network, "IDN").upscale(pair.lr, scale) if pair else None
+            add(rows[-1], pair.name if pair else "", sr)
 
     return record
 
@@ -75,6 +64,6 @@ def open_method(name: str, scale: int | None = None, self_ensemble: bool = False
     if name == "bicubic":
         return BICUBIC, None
     network, metadata = load_weights(path := find_weights(name, scale))
-    stem = path.absolute().parent.name if path.stem in ("best", "final") else path.stem  # of a run, its folder
+    stem = path.absolute().parent.name if path.stem in ("best", "final", "last") else path.stem  # of a run, its folder
     label = (tidy_name(str(metadata.get("name") or stem)) or "network") + ("+" if self_ensemble else "")
     return make_method(network, label, self_ensemble), network.scale

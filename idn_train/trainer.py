@@ -80,8 +80,8 @@ def train(
     init : Path, optional
         Weights to start from; of another scale, all but the transposed convolution are taken.
     minutes : float
-        Stop after so long, counting earlier sessions of the run; 0 for no limit. The cosine schedule then ends there:
-        its length is measured once, in the first steps, and kept with the run.
+        Stop after so long, counting earlier sessions of the run; 0 for no limit. The cosine schedule then ends about
+        there: its length is measured once, in the first steps, and kept with the run.
     save_minutes : float
         Between states saved to resume from.
     compiled : bool
@@ -103,6 +103,7 @@ def train(
     """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device, per_epoch = patches.device, len(patches) // config.batch
+    every = validate_steps or per_epoch
     if patches.scale != config.scale:
         raise TrainingError(f"the patches are of scale {patches.scale}, the run of scale {config.scale}")
     if config.batch % world or not per_epoch:
@@ -131,8 +132,9 @@ def train(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
 
-    began = saved = validated = shown = paced = time.monotonic()
+    began = saved = validated = shown = paced = measured = time.monotonic()
     start_step = paced_step = run.step
+    aside = spell = 0.0  # seconds of validating and saving: since `measured`, and the last time
     psnr, losses, first_loss, interrupted = run.last_psnr(), [], None, False
     if minutes and config.schedule != "cosine" and run.seconds >= minutes * 60:
         run.steps = run.step  # over already
@@ -158,27 +160,27 @@ def train(
             left = minutes * 60 - run.seconds - (now - began)
             if minutes and config.schedule == "cosine" and run.open_end:
                 if run.step == start_step + 10:
-                    paced, paced_step = now, run.step  # the first steps compile and allocate
-                elif run.step > start_step + 12 and agree(int(now - paced > min(20, 3 * minutes)), device):
-                    run.steps = min(run.steps, run.step + agree(int(left * 0.97 / pace), device))
+                    paced, paced_step, measured, aside = now, run.step, now, 0.0  # the first steps compile and allocate
+                elif run.step > start_step + 12 and agree(int(now - measured > min(20, 3 * minutes)), device):
+                    each = (now - measured - aside) / (run.step - start_step - 10)
+                    each += spell / max(1, validate_minutes * 60 / each or every)
+                    run.steps = min(run.steps, run.step + agree(max(0, int(left * 0.97 / each)), device))
                     run.open_end = False
             if world == 1 or run.step % 10 == 0:
                 interrupted = bool(agree(int(stop is not None and stop()), device))
                 if agree(int(minutes > 0 and config.schedule != "cosine" and left < 0), device):
                     run.steps = run.step
             at_end = run.step >= run.steps
-            if validate_minutes:
-                due = at_end or now - validated > validate_minutes * 60
-            else:
-                due = at_end or run.step % (validate_steps or per_epoch) == 0
+            due = at_end or (now - validated > validate_minutes * 60 if validate_minutes else run.step % every == 0)
             keep = due or interrupted or now - saved > save_minutes * 60
             if keep or run.step % 50 == 0:  # before anything is saved: a state with NaN is worth nothing
                 losses.append(check_loss(float(loss.detach()), first_loss, run.step, folder))
                 first_loss = first_loss or losses[0]
             if watch and rank == 0 and (now - shown > 1 or at_end):
                 shown = now
+                remaining = min((run.steps - run.step) * pace, max(0.0, left) if minutes else math.inf)
                 watch(Step(run.step, run.steps, float(loss.detach()), rate * config.rate, config.batch / pace,
-                           (run.steps - run.step) * pace, psnr, run.best))  # fmt: skip
+                           remaining, psnr, run.best))  # fmt: skip
             if due and rank == 0:
                 psnr = validate(kept) if validate else None
                 seconds = run.seconds + time.monotonic() - began
@@ -194,10 +196,11 @@ def train(
             if keep:
                 paced = time.monotonic()
                 paced_step, saved, validated = run.step, paced, paced if due else validated
+                aside, spell = aside + paced - now, paced - now if due else spell
             if at_end or interrupted:
                 break
     seconds = run.seconds + time.monotonic() - began
-    if rank == 0 and not interrupted:
+    if rank == 0 and not interrupted and not (run.step == start_step and run.is_final()):
         run.save_weights("final.safetensors", kept, psnr, seconds)
     return folder / ("last.safetensors" if interrupted else "final.safetensors")
 
@@ -216,8 +219,10 @@ def check_loss(loss: float, first: float | None, step: int, folder: Path) -> flo
     if math.isfinite(loss) and (first is None or loss < DIVERGED * first):
         return loss
     what = "is not finite" if not math.isfinite(loss) else f"grew to {loss:.3g} from {first:.3g}"
-    good = [name for name in ("best.safetensors", "last.safetensors") if (folder / name).is_file()]
-    advice = f"the last good checkpoint is {folder / good[-1]}" if good else "no checkpoint was saved yet"
+    good = [str(path) for name in ("best", "last") if (path := folder / f"{name}.safetensors").is_file()]
+    advice = (
+        f"--init {good[0]} --out FOLDER goes back to the last good state" if good else "no checkpoint was saved yet"
+    )
     raise TrainingError(f"step {step}: the loss {what}; lower --rate or raise --warmup; {advice}")
 
 

@@ -88,7 +88,7 @@ def test_existing_file_is_refused_before_the_block_runs(tmp_path: Path) -> None:
         with write_whole(target) as temporary:
             ran.append(temporary)
 
-    with pytest.raises(FileExistsError, match=r"out\.bin exists already; --force replaces it, --out names another"):
+    with pytest.raises(FileExistsError, match=r"out\.bin exists already; --force replaces it, or name another"):
         write()
     assert ran == []
     assert target.read_bytes() == b"old"

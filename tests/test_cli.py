@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,15 @@ def test_networks_through_the_same_commands(photos: Path, tmp_path: Path) -> Non
     assert [r["method"] for r in json.loads(scored.stdout)] == ["bicubic"] * 2 + [run_folder.name] * 2
     assert len(list(images.glob(f"*_x4_{run_folder.name}.png"))) == 5
     check_failure(run("evaluate", weights, "--set", photos, "--scale", "2"), 2, "is made for scale 4 alone")
+
+    best, name = run_folder / "best.safetensors", run_folder.name
+    both = run("evaluate", best, weights, weights, "--set", photos, "--protocol", "float", "--json", "-")
+    assert [r["method"] for r in json.loads(both.stdout)] == [name, f"{name} final", f"{name} final (3)"]
+    check_failure(run("evaluate", weights, "--set", photos, "--save-images", images), 1, "exists already")
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    again = run("train", "--data-root", root, "--out", run_folder, *options)
+    assert again.exit_code == 0, again.output
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
     enlarged = run("upscale", photos / "street.png", "--weights", weights, "--out", tmp_path / "large", "--quiet")
     assert enlarged.exit_code == 0, enlarged.output

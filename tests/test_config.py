@@ -49,7 +49,8 @@ def test_schedules() -> None:
         ({"muon_rate": 1.0}, "muon_rate must be at least 0 and below 1"),
         ({"average": 1.0}, "average must be at least 0 and below 1"),
         ({"warmup": -1}, "warmup must be 0 or more"),
-        ({"weight_decay": math.nan}, "weight_decay must be 0 or more; got nan"),
+        ({"seed": 1 << 32}, "seed must be 0 or more, and below 4294967296"),
+        ({"weight_decay": math.nan}, "weight_decay must be 0 or more, and below 4294967296; got nan"),
     ],
 )
 def test_bad_config(change: dict[str, object], match: str) -> None:

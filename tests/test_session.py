@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
 
 def test_finetune_starts_from_the_pretrained_run_beside_it(tmp_path: Path) -> None:
     assert find_init(Config(4), tmp_path / "pretrain_x4") is None
-    with pytest.raises(TrainingError, match="pretrain first, or name weights by --init"):
+    with pytest.raises(TrainingError, match="pretrain it, or name weights by --init"):
         find_init(Config(4, "finetune"), tmp_path / "finetune_x4")
     found = tmp_path / "pretrain_x4" / "final.safetensors"
     found.parent.mkdir()
@@ -77,6 +78,34 @@ def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> No
     assert len(curves[0]) == 4
     for name in ("step", "psnr"):
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
+
+
+def test_torchrun_is_not_led_astray_by_a_cli_of_the_users(tmp_path: Path) -> None:
+    (tmp_path / "cli.py").write_text("raise SystemExit('another program')")
+    command = [sys.executable, "-m", "idn_train", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert "Train IDN" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: int) -> None:
+    """So that `idn train … && idn train …` ends too; the files of an older run are gone by --restart."""
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    run.mkdir()
+    for name in ("best.safetensors", "final.safetensors", "psnr.png"):
+        (run / name).write_bytes(b"of an older run")
+    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "1000000", "--batch", "4",
+               "--validate-set", str(tmp_path / "none"), "--restart", "--out", str(run)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("IDN x4")
+        assert "/1,000,000" in next(line for line in process.stderr if "loss" in line)  # it trains
+        process.send_signal(number)
+        assert process.stdout.read().startswith("stopped; the same command goes on from")
+    assert process.returncode == 128 + number
+    assert [path.name for path in sorted(run.iterdir())] == ["last.safetensors"]
 
 
 def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:

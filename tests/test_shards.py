@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from idn_data.recipe import Recipe
-from idn_data.shards import find_patch_files
+from idn_data.shards import find_patch_files, read_patches
 from idn_data.trainset import make_train, plan_train
 
 
@@ -36,6 +36,7 @@ def test_shards_must_be_whole(photos: Path, tmp_path: Path) -> None:
     assert find_patch_files([], 4, None, tmp_path) == (shards, 4, "pretrain")
     stray = shards[0].with_name("idn_train_x4.4-of-4.h5")
     stray.write_bytes(b"")
+    shards[0].with_name("idn_train_x4.1-of-3 (copy).h5").write_bytes(b"")  # no shard by its name
     with pytest.raises(ValueError, match="belongs to another set of shards"):
         find_patch_files([], 4, None, tmp_path)
     stray.unlink()
@@ -50,3 +51,9 @@ def test_a_given_file_says_its_scale(photos: Path, tmp_path: Path) -> None:
     assert find_patch_files(files, 4, "finetune", tmp_path) == (files, 4, "finetune")
     with pytest.raises(ValueError, match="holds patches of scale 4, not 2; leave out --scale"):
         find_patch_files(files, 2, None, tmp_path)
+
+
+def test_the_digest_knows_the_order_of_the_patches(photos: Path, tmp_path: Path) -> None:
+    """A run is not resumed with a file of the same images in another order."""
+    digests = [read_patches(make_file(photos, tmp_path / f"{seed}.h5", seed=seed))[2] for seed in (0, 5)]
+    assert digests[1] == digests[0] + "+5"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -198,6 +199,17 @@ def test_read_folder_with_bad_images(photos: Path) -> None:
     sources, bad = read_folder(photos, skip_bad=True)
     assert sources == sound
     assert bad == list(error.value.lines)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_a_name_that_is_no_utf8(photos: Path) -> None:
+    (photos / os.fsdecode(b"caf\xe9.png")).write_bytes((photos / "street.png").read_bytes())
+    with pytest.raises(BadImagesError) as caught:
+        read_folder(photos)
+    assert [line.rpartition("/")[2] for line in caught.value.lines] == [
+        r"caf\udce9.png': the name is not UTF-8; rename the file"
+    ]
+    assert len(read_folder(photos, skip_bad=True)[0]) == 5
 
 
 def test_read_folder_with_nothing_but_bad_images(tmp_path: Path) -> None:

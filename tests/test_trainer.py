@@ -131,6 +131,21 @@ def test_minutes_end_a_run(patches: Patches, tmp_path: Path, schedule: str) -> N
     assert load_weights(again)[1]["step"] == steps
 
 
+def test_minutes_end_a_cosine_however_often_it_is_validated(patches: Patches, tmp_path: Path) -> None:
+    config, began = replace(QUICK, steps=100_000, schedule="cosine"), time.monotonic()
+    result = train(config, patches, tmp_path, minutes=0.05, validate=lambda network: 30.0, validate_steps=3,
+                   stop=lambda: time.monotonic() - began > 60)  # fmt: skip
+    assert result.name == "final.safetensors"
+    assert load_weights(result)[1]["step"] < 100_000
+
+
+def test_time_left_knows_of_minutes(patches: Patches, tmp_path: Path) -> None:
+    seen: list[float] = []
+    train(replace(QUICK, steps=100_000), patches, tmp_path, minutes=0.04, watch=lambda at: seen.append(at.seconds_left))
+    assert seen
+    assert max(seen) <= 0.04 * 60
+
+
 def test_validation_by_minutes(patches: Patches, tmp_path: Path) -> None:
     train(QUICK, patches, tmp_path, validate=lambda network: 30.0, validate_minutes=1e-9)
     assert len(read_metrics(tmp_path)) == 6
@@ -190,11 +205,30 @@ def test_nan_stops_the_run_and_leaves_no_bad_state(patches: Patches, tmp_path: P
 
 def test_divergence_names_the_last_good_checkpoint(patches: Patches, tmp_path: Path) -> None:
     config = replace(QUICK, rate=0.9, loss="l2", steps=50)
-    with pytest.raises(
-        TrainingError, match=r"step \d+: the loss (grew|is not finite).*checkpoint is .*last.safetensors"
-    ):
+    with pytest.raises(TrainingError, match=r"step \d+: the loss (grew|is not finite).*--init .*last.safetensors --"):
         train(config, patches, tmp_path, validate_steps=1)
     assert load_weights_of_state(tmp_path)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_state_is_read_as_weights(patches: Patches, tmp_path: Path, average: float) -> None:
+    train(replace(QUICK, average=average), patches, tmp_path)
+    (state, said), (final, _) = (load_weights(tmp_path / f"{name}.safetensors") for name in ("last", "final"))
+    assert said["step"] == 6
+    assert all(torch.equal(a, b) for a, b in zip(state.parameters(), final.parameters(), strict=True))
+    begun = train(replace(QUICK, steps=1), patches, tmp_path / "begun", init=tmp_path / "last.safetensors")
+    assert begun.name == "final.safetensors"
+
+
+def test_a_finished_run_stays_as_it_is(patches: Patches, tmp_path: Path) -> None:
+    """A fine-tuning remembers the very file that it starts from: it must be there when both are started again."""
+    train(QUICK, patches, tmp_path, validate=lambda network: 30.123456)
+    before = (tmp_path / "final.safetensors").read_bytes()
+    train(QUICK, patches, tmp_path, validate=lambda network: 30.123456)
+    assert (tmp_path / "final.safetensors").read_bytes() == before
+    (tmp_path / "final.safetensors").write_bytes(b"broken")
+    train(QUICK, patches, tmp_path, validate=lambda network: 30.123456)
+    assert load_weights(tmp_path / "final.safetensors")[1]["step"] == 6
 
 
 def test_validation_keeps_the_best(patches: Patches, tmp_path: Path) -> None:

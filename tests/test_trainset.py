@@ -740,3 +740,6 @@ def test_save_augmented_refuses_a_name_that_stands_before_writing(photos: Path, 
         save_augmented(made.sources, folder)
     assert list_tree(folder) == [f"stone_{number}.bmp"]
     assert save_augmented(made.sources, folder, force=True) == 200
+    (folder / f"harbour_{number}.bmp").unlink()
+    assert save_augmented(made.sources, folder) == 200  # what a stopped command made is kept
+    assert len(list_tree(folder)) == 200
