@@ -753,7 +753,7 @@ def train_command(
             click.echo(f"{title}: {', '.join(chosen)}; results in {folder}")
         line = TrainingLine(quiet)
         for number in (signal.SIGINT, signal.SIGTERM):  # the step is finished first; a second time, python's own way
-            stack.callback(signal.signal, number, signal.getsignal(number))
+            stack.callback(signal.signal, number, signal.getsignal(number) or signal.SIG_DFL)
             signal.signal(number, lambda n, _: (stops.append(n), signal.signal(n, signal.default_int_handler)))
         result = train(
             config, patches, folder, init=init, minutes=minutes or 0.0, compiled=compiled,
