@@ -69,7 +69,10 @@ def main() -> None:
                 arguments.scale, "pretrain", "express", **{"precision": choose_precision(device), **change},
                 steps=steps, seed=seed,
             )  # fmt: skip
-            began, folder = time.process_time(), arguments.out / f"x{arguments.scale}_{name}_{seed}".replace(" ", "_")
+            began, folder = (
+                time.process_time(),
+                arguments.out / f"x{arguments.scale}_{arguments.steps}_{name}_{seed}".replace(" ", "_"),
+            )
             train(config, patches, folder, validate=validate, validate_steps=steps)
             seconds = (time.process_time() - began) / torch.get_num_threads()
             psnr = read_rows(folder / "metrics.csv")[-1]["psnr"]
