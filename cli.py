@@ -522,9 +522,9 @@ def evaluate_command(
             method, own = open_method(name, scale, self_ensemble)
             if scale is None and wanted not in ([], [own]):
                 raise click.BadParameter(f"{method.name} is made for scale {own} alone", param_hint="--scale")
-            taken = {other.name for other, scales_ in opened if own in scales_}
+            names = {other.name for other, scales_ in opened if own in scales_}
             for more in (Path(name).stem, f"({len(opened) + 1})"):  # best and final of a run have one name, say
-                method = replace(method, name=f"{method.name} {more}") if method.name in taken else method
+                method = replace(method, name=f"{method.name} {more}") if method.name in names else method
             opened.append((method, [own]))
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
