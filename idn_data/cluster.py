@@ -177,16 +177,10 @@ def make_train_on_cluster(
         From `idn_data.trainset.plan_train`, of at least two shards.
     address : str
         ``tcp://host:8786``, a scheduler file, or ``local`` for a cluster of processes on this machine.
-    force : bool
-        Replace existing files.
     workers : int, optional
         Processes of a local cluster; one per core by default. Elsewhere each thread of a worker makes one shard.
-    progress : callable(what, done, total), optional
-
-    Returns
-    -------
-    list of Path
-        The files, whole and synced.
+    force, progress
+        As `make_train` takes them; so is the result.
 
     Raises
     ------
