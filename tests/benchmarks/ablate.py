@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no cosine": {"schedule": "steps"},
     "no warm-up": {"warmup": 0},
     "no mean of weights": {"average": 0.0},
+    "neither cosine nor mean": {"schedule": "steps", "average": 0.0},
     "He's reconstruction": {"reconstruction_std": 0.0},
     "weight decay 1e-4": {"weight_decay": 1e-4},
     "batch 32, twice the steps": {"batch": 32},
