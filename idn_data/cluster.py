@@ -24,10 +24,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idn_data.atomic import BusyError, check_room, check_target, hold
+from idn_data.atomic import BusyError, check_target, hold
 from idn_data.recipe import Recipe
 from idn_data.sources import Source, count_workers
-from idn_data.trainset import TrainSet, find_finished, make_shard, read_versions
+from idn_data.trainset import TrainSet, choose_shards, find_finished, make_shard, read_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -194,13 +194,7 @@ def make_train_on_cluster(
     address = find_scheduler(address)
     if made.shards < 2:
         raise ValueError(f"a cluster makes shards, at least 2; got {made.shards}; give --shards")
-    kept = [] if force else find_finished(made)
-    left = [k for k in range(made.shards) if k not in kept]
-    for k in left:
-        check_target(made.path(k), force)
-    counts = made.estimate().patches_per_file
-    advice = "make room, choose another folder with --out, or write fewer bytes with --storage uint8"
-    check_room(made.out, sum(made.file_bytes(counts[k]) for k in left), advice)
+    left = choose_shards(made, force)
     paths = [made.path(k) for k in range(made.shards)]
     if not left:
         return paths

@@ -198,14 +198,7 @@ def make_train(
     OSError
         Too little disk space.
     """
-    kept = [] if force else find_finished(made)
-    left = [k for k in range(made.shards) if k not in kept]
-    for k in left:
-        check_target(made.path(k), force)
-    counts = made.estimate().patches_per_file
-    advice = "make room, choose another folder with --out, or write fewer bytes with --storage uint8"
-    check_room(made.out, sum(made.file_bytes(counts[k]) for k in left), advice)
-    for k in left:
+    for k in choose_shards(made, force):
         make_shard(made, k, force=force, workers=workers, progress=progress)
     return [made.path(k) for k in range(made.shards)]
 
@@ -244,6 +237,18 @@ def find_finished(made: TrainSet) -> list[int]:
             )
         finished.append(k)
     return finished
+
+
+def choose_shards(made: TrainSet, force: bool) -> list[int]:
+    """The shards to be made, from 0: with `force` all, else those that do not stand; errors as in `make_train`."""
+    kept = [] if force else find_finished(made)
+    left = [k for k in range(made.shards) if k not in kept]
+    for k in left:
+        check_target(made.path(k), force)
+    counts = made.estimate().patches_per_file
+    advice = "make room, choose another folder with --out, or write fewer bytes with --storage uint8"
+    check_room(made.out, sum(made.file_bytes(counts[k]) for k in left), advice)
+    return left
 
 
 def make_shard(

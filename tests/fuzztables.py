@@ -74,9 +74,9 @@ class Csv:
         if self.which == "registry":
             sources.list_registered.cache_clear()
             for file in sources.list_registered():
-                path = sources.locate_set(file.set, Path("/root")) / file.name
+                path = sources.locate_set(file.set, Path("/data")) / file.name
                 assert path == Path(os.path.normpath(path)) and file.bytes >= 0 and "\n" not in str(path)
-                assert str(path).startswith(("/root/train_data/", "/root/test_data/"))
+                assert str(path).startswith(("/data/train_data/", "/data/test_data/"))
             return
         from idn_data.report import _read_points
 
