@@ -791,6 +791,28 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
     click.echo(f"{out}: IDN x{network.scale}, {sum(p.numel() for p in network.parameters()):,} parameters")
 
 
+@main.command("average", short_help="Average the weights of several trainings.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
+@force_option
+def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
+    """Write the mean of the weights in FILES: one network, mostly better than each.
+
+    They must come from one network: fine-tunings of it that differ in seed, loss or length, or that network itself.
+
+    \b
+    Example:
+      idn average runs/a/final.safetensors runs/b/final.safetensors --out mean_x4.safetensors
+    """
+    from idn_train.checkpoint import average_weights, save_weights
+
+    if len(files) < 2:
+        raise click.UsageError(f"a mean takes two weight files or more; got only {files[0]}")
+    network, metadata = average_weights(files)
+    save_weights(out, network, metadata, force=force)
+    click.echo(f"{out}: IDN x{network.scale}, the mean of {len(files)}")
+
+
 @main.command("export-onnx", short_help="Write a network for other engines.")
 @click.argument("weights")
 @click.option("--scale", type=click.Choice(SCALES), help="For idn, the networks that come along.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from idn_data.weightfile import check_tensors, read_tensors, write_tensors
 from idn_train.network import IDN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMAT = 1  # of the weight file; raised when an older reader would misread it
 
@@ -59,6 +60,36 @@ def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
         raise ValueError(f"{path}: {error}") from None
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network.eval(), metadata
+
+
+def average_weights(paths: Sequence[Path | str]) -> tuple[IDN, dict[str, Any]]:
+    """The network whose weights are the mean of several networks', as `load_weights`, and metadata that names them.
+
+    Fine-tunings that started from one network end near each other, around a better one than any of them: their mean
+    scores more than each and computes no more (M. Wortsman et al., "Model soups", 2022). Of networks that were trained
+    apart from the start the mean is worth nothing. The mean is taken in float64.
+
+    Raises
+    ------
+    ValueError
+        As `load_weights`; and for fewer than two files, or files of different scales.
+    """
+    if len(paths) < 2:
+        raise ValueError(f"a mean takes two weight files or more; got {len(paths)}")
+    total: dict[str, torch.Tensor] = {}
+    members, scale = [], None
+    for path in paths:
+        network, metadata = load_weights(path)
+        if scale not in (None, network.scale):
+            raise ValueError(f"{path}: made for scale {network.scale}, not {scale} as {paths[0]}; average one scale")
+        scale = network.scale
+        for name, tensor in network.state_dict().items():
+            total[name] = total.get(name, 0.0) + tensor.double()
+        kept = {k: v for k, v in metadata.items() if k not in ("format", "scale")}
+        members.append({**kept, "file": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()})
+    # float32 is safe: a mean lies between its numbers
+    network.load_state_dict({name: (tensor / len(paths)).float() for name, tensor in total.items()})
+    return network, {"mean_of": members}
 
 
 def load_caffemodel(path: Path | str, scale: int | None = None) -> IDN:

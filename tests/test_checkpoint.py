@@ -19,7 +19,7 @@ from idn_data import imresize
 from idn_data.benchmark import evaluate, open_set
 from idn_data.weightfile import find_weights, list_shipped
 from idn_train import IDN
-from idn_train.checkpoint import load_caffemodel, load_weights, save_weights
+from idn_train.checkpoint import average_weights, load_caffemodel, load_weights, save_weights
 from idn_train.upscale import make_method
 
 # Of a trial with these weights; the paper prints 37.83/0.9600, 34.11/0.9253, 31.82/0.8903.
@@ -97,6 +97,33 @@ def test_bad_metadata(tmp_path, network, metadata, message):
     with pytest.raises(ValueError, match=f"metadata {message}.*; "):
         save_weights(tmp_path / "w", network, metadata)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_mean_of_weights(tmp_path, network):
+    """Of three files, number by number, in any order; and it says what went in."""
+    others = [IDN(3), IDN(3)]
+    paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    for path, one in zip(paths, (network, *others), strict=True):
+        save_weights(path, one, {"recipe": {"seed": path.stem}})
+    mean, metadata = average_weights(paths)
+    for name, tensor in mean.state_dict().items():
+        three = np.stack([one.state_dict()[name].numpy() for one in (network, *others)])
+        assert np.array_equal(tensor.numpy(), three.astype(np.float64).mean(0).astype(np.float32))
+    assert [(m["file"], m["recipe"]["seed"]) for m in metadata["mean_of"]] == [(f"{n}.safetensors", n) for n in "abc"]
+    assert all(len(m["sha256"]) == 64 for m in metadata["mean_of"])
+    save_weights(tmp_path / "mean.safetensors", mean, metadata)
+    assert load_weights(tmp_path / "mean.safetensors")[1] == {**metadata, "format": 1, "scale": 3}
+    same, _ = average_weights([paths[0], paths[0]])
+    assert all(torch.equal(t, network.state_dict()[name]) for name, t in same.state_dict().items())
+
+
+def test_a_mean_of_what_does_not_fit(tmp_path, network):
+    save_weights(tmp_path / "a.safetensors", network)
+    save_weights(tmp_path / "b.safetensors", IDN(2))
+    with pytest.raises(ValueError, match="takes two weight files or more; got 1"):
+        average_weights([tmp_path / "a.safetensors"])
+    with pytest.raises(ValueError, match=r"b\.safetensors: made for scale 2, not 3 as .*a\.safetensors; average one"):
+        average_weights([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 
 def test_missing_file(tmp_path):

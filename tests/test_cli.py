@@ -418,6 +418,24 @@ def test_output_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
+def test_average(tmp_path: Path) -> None:
+    from idn_train.checkpoint import load_weights, save_weights
+    from idn_train.network import IDN
+
+    paths, out = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "mean.safetensors"
+    for path in paths:
+        save_weights(path, IDN(4))
+    result = run("average", *paths, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}: IDN x4, the mean of 2\n"
+    assert [member["file"] for member in load_weights(out)[1]["mean_of"]] == ["a.safetensors", "b.safetensors"]
+    check_failure(run("average", *paths, "--out", out), 1, "exists already")
+    assert run("average", *paths, "--out", out, "--force").exit_code == 0
+    check_failure(run("average", paths[0], "--out", out), 2, "two weight files or more; got only")
+    save_weights(paths[1], IDN(2), force=True)
+    check_failure(run("average", *paths, "--out", out, "--force"), 1, "made for scale 2, not 4")
+
+
 def test_export_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the extra onnx is not installed: pip install -e '.[onnx]'")
     from idn_train.checkpoint import save_weights
