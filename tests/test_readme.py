@@ -88,7 +88,16 @@ def test_commands(small_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 if option in words:
                     del words[words.index(option) : words.index(option) + 2]
             words += ["--steps", "3", "--batch", "4", "--precision", "float32", "--restart"]
-        elif words[1] in ("make-train", "make-test", "upscale", "report", "compare", "evaluate", "export-onnx"):
+        elif words[1] in (
+            "make-train",
+            "make-test",
+            "upscale",
+            "report",
+            "compare",
+            "evaluate",
+            "average",
+            "export-onnx",
+        ):
             words += ["--force"]
         elif words[1] == "validate":  # our Set5 is not the authors', which it would say
             words += ["--data-root", "nowhere"]
