@@ -49,7 +49,7 @@ LABELS = {  # of what a weight file says, in this order
     "torch": "torch", "format": "Weight format",
 }  # fmt: skip
 _NONE = "–"
-_MAX_FACTS, _MAX_KEY, _MAX_VALUE = 64, 64, 768  # lines of a weight file's own words, and characters of them, shown
+_MAX_FACTS, _MAX_KEY, _MAX_VALUE = 64, 64, 2048  # lines of a weight file's own words, and characters of them, shown
 
 
 @dataclass(frozen=True)
@@ -310,4 +310,6 @@ def _format_value(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
+        return "\n".join(value)  # commands, one a line
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
