@@ -796,7 +796,7 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
 @force_option
 def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
-    """Write the mean of the weights in FILES: one network, mostly better than each.
+    """Write the mean of the weights in FILES: one network, often better than each; idn evaluate tells.
 
     They must come from one network: fine-tunings of it that differ in seed, loss or length, or that network itself.
 
@@ -807,7 +807,7 @@ def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
     from idn_train.checkpoint import average_weights, save_weights
 
     if len(files) < 2:
-        raise click.UsageError(f"a mean takes two weight files or more; got only {files[0]}")
+        raise click.UsageError(f"a mean takes two weight files or more; got only {files[0]}; name another")
     network, metadata = average_weights(files)
     save_weights(out, network, metadata, force=force)
     click.echo(f"{out}: IDN x{network.scale}, the mean of {len(files)}")

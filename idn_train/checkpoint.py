@@ -65,9 +65,9 @@ def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
 def average_weights(paths: Sequence[Path | str]) -> tuple[IDN, dict[str, Any]]:
     """The network whose weights are the mean of several networks', as `load_weights`, and metadata that names them.
 
-    Fine-tunings that started from one network end near each other, around a better one than any of them: their mean
-    scores more than each and computes no more (M. Wortsman et al., "Model soups", 2022). Of networks that were trained
-    apart from the start the mean is worth nothing. The mean is taken in float64.
+    Fine-tunings that started from one network end near each other, often around a better one than any of them: their
+    mean then scores more than each and computes no more (M. Wortsman et al., "Model soups", 2022). Of networks that
+    were trained apart from the start the mean is worth nothing. It is taken in float64 and kept as float32.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def average_weights(paths: Sequence[Path | str]) -> tuple[IDN, dict[str, Any]]:
         As `load_weights`; and for fewer than two files, or files of different scales.
     """
     if len(paths) < 2:
-        raise ValueError(f"a mean takes two weight files or more; got {len(paths)}")
+        raise ValueError(f"a mean takes two weight files or more; got {len(paths)}; name another")
     total: dict[str, torch.Tensor] = {}
     members, scale = [], None
     for path in paths:

@@ -100,7 +100,7 @@ def test_bad_metadata(tmp_path, network, metadata, message):
 
 
 def test_the_mean_of_weights(tmp_path, network):
-    """Of three files, number by number, in any order; and it says what went in."""
+    """Of three files, number by number; and it says what went in."""
     others = [IDN(3), IDN(3)]
     paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
     for path, one in zip(paths, (network, *others), strict=True):
@@ -120,7 +120,7 @@ def test_the_mean_of_weights(tmp_path, network):
 def test_a_mean_of_what_does_not_fit(tmp_path, network):
     save_weights(tmp_path / "a.safetensors", network)
     save_weights(tmp_path / "b.safetensors", IDN(2))
-    with pytest.raises(ValueError, match="takes two weight files or more; got 1"):
+    with pytest.raises(ValueError, match="takes two weight files or more; got 1; name another"):
         average_weights([tmp_path / "a.safetensors"])
     with pytest.raises(ValueError, match=r"b\.safetensors: made for scale 2, not 3 as .*a\.safetensors; average one"):
         average_weights([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
