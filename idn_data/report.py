@@ -84,7 +84,10 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
         if (scale := said.get("scale")) not in SCALES:
             known = ", ".join(map(str, SCALES))
             raise ValueError(f"{file}: scale {repr(scale)[:40]} is none of {known}; name weights, not a state")
-        name = plain = _name_run(path, said)
+        plain = _name_run(path, said)
+        if any(run.name == plain and run.scale != scale for run in runs):
+            plain = f"{plain} ×{scale}"
+        name = plain
         count = 1
         while name in taken:
             count += 1

@@ -21,7 +21,7 @@ from idn_data.benchmark import Method, evaluate, open_set
 from idn_data.curves import write_rows
 from idn_data.figure import make_panels
 from idn_data.report import Point, Run, find_crop, find_images, make_picture, make_report, read_runs
-from idn_data.weightfile import write_tensors
+from idn_data.weightfile import find_weights, write_tensors
 
 ROWS = [
     {"step": str(k), "epoch": "0", "loss": f"{90 / k:g}", "rate": "0.001", "psnr": f"{25 + k}", "seconds": str(30 * k)}
@@ -63,6 +63,12 @@ def test_a_file_says_its_own_name_and_names_are_of_one_run_each(tmp_path: Path) 
     runs = read_runs([folder, named, plain, folder, bicubic, folder / "best.safetensors"])
     assert [run.name for run in runs] == ["a", "IDN (Original)", "plain", "a (2)", "bicubic (2)", "a best"]
     assert [len(run.points) for run in runs] == [5, 0, 0, 5, 5, 0]
+
+
+def test_weights_of_one_name_are_told_apart_by_their_scale() -> None:
+    shipped = [find_weights("idn", scale) for scale in (4, 3, 2, 3)]
+    names = [run.name for run in read_runs(shipped)]
+    assert names == ["IDN (ours)", "IDN (ours) ×3", "IDN (ours) ×2", "IDN (ours) ×3 (2)"]
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
