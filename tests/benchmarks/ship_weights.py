@@ -39,9 +39,10 @@ def main() -> None:
     worse = [key for key, value in before.items() if scores.get(key, value)["psnr"] < value["psnr"]]
     if worse and not arguments.force:
         sys.exit(f"{target} scores more on {', '.join(worse)}; it stays (--force replaces it)")
-    facts = {
-        name: metadata[name] for name in ("recipe", "step", "torch", "validation_psnr", "mean_of") if name in metadata
-    }
+    kept = ["recipe", "torch", "validation_psnr", "mean_of"]
+    if not arguments.minutes:
+        kept.append("step")  # of the last run alone, which would not go with the minutes of all
+    facts = {name: metadata[name] for name in kept if name in metadata}
     minutes = round(arguments.minutes + float(metadata.get("minutes", 0.0)), 1)
     facts |= {"name": "IDN (ours)", "commands": arguments.command, "machine": arguments.machine, "minutes": minutes}
     target.parent.mkdir(exist_ok=True)
