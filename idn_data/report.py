@@ -69,7 +69,7 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
     ValueError
         A folder that is no run, or a file that is damaged or from elsewhere.
     """
-    runs: list[Run] = []
+    found: list[tuple[str, int, Path, dict[str, Any], tuple[Point, ...]]] = []
     taken = {"GT", BICUBIC.name}
     for path in paths:
         file: Path = path
@@ -84,8 +84,12 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
         if (scale := said.get("scale")) not in SCALES:
             known = ", ".join(map(str, SCALES))
             raise ValueError(f"{file}: scale {repr(scale)[:40]} is none of {known}; name weights, not a state")
-        plain = _name_run(path, said)
-        if any(run.name == plain and run.scale != scale for run in runs):
+        facts = {**said, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                 "parameters": sum(array.size for array in arrays.values())}  # fmt: skip
+        found.append((_name_run(path, said), scale, file, facts, points))
+    runs: list[Run] = []
+    for plain, scale, file, facts, points in found:
+        if len({f[1] for f in found if f[0] == plain}) > 1:
             plain = f"{plain} ×{scale}"
         name = plain
         count = 1
@@ -93,9 +97,7 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
             count += 1
             name = f"{plain} ({count})"
         taken.add(name)
-        facts = {**said, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                 "parameters": sum(array.size for array in arrays.values())}  # fmt: skip
-        runs.append(Run(name, file, said["scale"], facts, points))
+        runs.append(Run(name, file, scale, facts, points))
     return runs
 
 

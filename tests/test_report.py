@@ -68,7 +68,8 @@ def test_a_file_says_its_own_name_and_names_are_of_one_run_each(tmp_path: Path) 
 def test_weights_of_one_name_are_told_apart_by_their_scale() -> None:
     shipped = [find_weights("idn", scale) for scale in (4, 3, 2, 3)]
     names = [run.name for run in read_runs(shipped)]
-    assert names == ["IDN (ours)", "IDN (ours) ×3", "IDN (ours) ×2", "IDN (ours) ×3 (2)"]
+    assert names == ["IDN (ours) ×4", "IDN (ours) ×3", "IDN (ours) ×2", "IDN (ours) ×3 (2)"]
+    assert [run.name for run in read_runs([shipped[0], shipped[0]])] == ["IDN (ours)", "IDN (ours) (2)"]
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
