@@ -3,7 +3,7 @@
 IDN_DATA=... python tests/benchmarks/ship_weights.py WEIGHTS --machine "2 cores of ..." --command "idn train ..." [--command ...]
 
 `--minutes` is the training time of earlier runs that WEIGHTS started from. Refuses weights that score less on any set
-and protocol than the ones in place, unless --force.
+and protocol than the ones in place, or that lose a published SSIM which those reach, unless --force.
 """
 
 from __future__ import annotations
@@ -39,6 +39,13 @@ def main() -> None:
     worse = [key for key, value in before.items() if scores.get(key, value)["psnr"] < value["psnr"]]
     if worse and not arguments.force:
         sys.exit(f"{target} scores more on {', '.join(worse)}; it stays (--force replaces it)")
+    lost = []
+    for s in found:
+        key = f"{s.set} {s.protocol}"
+        if s.published_ssim is not None and round(s.ssim, 4) < s.published_ssim <= before.get(key, {}).get("ssim", 0.0):
+            lost.append(key)
+    if lost and not arguments.force:
+        sys.exit(f"{target} reaches the published SSIM on {', '.join(lost)}; it stays (--force replaces it)")
     kept = ["recipe", "torch", "validation_psnr", "mean_of"]
     if not arguments.minutes:
         kept.append("step")  # of the last run alone, which would not go with the minutes of all
