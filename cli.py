@@ -664,6 +664,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"
 )
 @click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 3e-3, 1.5e-3]")
+@click.option("--clip", type=click.FloatRange(min=0), help="Longest gradient, by its norm; 0: any.  [default: 0]")
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
 @click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
 @click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0; express 100]")

@@ -19,10 +19,12 @@ class Config:
     """Hyper-parameters. The defaults are those of IDN-TensorFlow's README for pre-training; see `make_config`.
 
     rate : Adam's, and muon_rate : Muon's on the convolutions (0: Adam on all), reached after `warmup` steps; schedule
-    "steps": divided by 10 every `decay_epochs` (0: never); "cosine": down to zero at the last step. weight_decay : λ of
-    λ/2·‖w‖², on weights only. The loss is ½Σ(y - f)² or Σ|y - f| over the pixels of a patch, its mean over the batch.
-    reconstruction_std : 0 for He's rule. average : decay of the moving average of the weights that is validated and
-    kept, less in the first steps; 0: the weights themselves.
+    "steps": divided by 10 every `decay_epochs` (0: never); "cosine": down to zero at the last step. clip : the gradient
+    of all weights together is shortened to this norm; 0: never. Adam and Muon do not mind its unit, so a clip far below
+    any gradient makes each batch count the same. weight_decay : λ of λ/2·‖w‖², on weights only; with Muon, each step
+    takes rate·λ of the weights off, whatever the gradient. The loss is ½Σ(y - f)² or Σ|y - f| over the pixels of a
+    patch, its mean over the batch. reconstruction_std : 0 for He's rule. average : decay of the moving average of the
+    weights that is validated and kept, less in the first steps; 0: the weights themselves.
     """
 
     scale: int
@@ -33,6 +35,7 @@ class Config:
     batch: int = 64
     rate: float = 1e-4
     muon_rate: float = 0.0
+    clip: float = 0.0
     schedule: Schedule = "steps"
     decay_epochs: int = 0
     warmup: int = 0
@@ -52,7 +55,7 @@ class Config:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("steps", "decay_epochs", "warmup", "weight_decay", "reconstruction_std", "seed"):
+        for name in ("steps", "decay_epochs", "warmup", "clip", "weight_decay", "reconstruction_std", "seed"):
             if not 0 <= getattr(self, name) < 1 << 32:  # the order of an epoch is drawn by 64 bits made of the seed
                 raise ValueError(f"{name} must be 0 or more, and below {1 << 32}; got {getattr(self, name)}")
         if not 0 < self.rate < 1:

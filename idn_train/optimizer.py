@@ -18,6 +18,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 def make_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Optimizer]:
     """Adam with λ on weights, none on biases, fused; with a `muon_rate`, Muon for all convolutions of many channels.
 
+    Beside Muon, Adam's decay is Muon's too (Loshchilov and Hutter, "Decoupled weight decay", 2019): a step takes
+    rate·λ of the weights off. In the gradient it would be lost against large ones, and rule clipped ones.
+
     Each group's ``full_rate`` is its rate where the schedule is at 1.
     """
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.weight.shape[1] > 1]
@@ -29,8 +32,10 @@ def make_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Opti
         {"params": weights, "weight_decay": config.weight_decay, "full_rate": config.rate},
         {"params": biases, "weight_decay": 0.0, "full_rate": config.rate},
     ]
-    adam = torch.optim.Adam(groups, lr=config.rate, fused=True)
-    return [adam, Muon(muon, config.muon_rate, config.weight_decay)] if muon else [adam]
+    if not muon:
+        return [torch.optim.Adam(groups, lr=config.rate, fused=True)]
+    adam = torch.optim.AdamW(groups, lr=config.rate, fused=True)
+    return [adam, Muon(muon, config.muon_rate, config.weight_decay)]
 
 
 class Muon(torch.optim.Optimizer):

@@ -148,6 +148,8 @@ def train(
                 sr = model(lr[own])  # (N, 1, p, p) to (N, 1, s·p, s·p)
             loss = compute_loss(sr, gt[own], config.loss)
             loss.backward()
+            if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
+                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)

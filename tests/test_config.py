@@ -50,6 +50,7 @@ def test_schedules() -> None:
         ({"average": 1.0}, "average must be at least 0 and below 1"),
         ({"warmup": -1}, "warmup must be 0 or more"),
         ({"seed": 1 << 32}, "seed must be 0 or more, and below 4294967296"),
+        ({"clip": -1.0}, "clip must be 0 or more, and below 4294967296; got -1.0"),
         ({"weight_decay": math.nan}, "weight_decay must be 0 or more, and below 4294967296; got nan"),
     ],
 )

@@ -20,6 +20,22 @@ def test_weight_decay_is_that_of_the_readme_on_weights_only() -> None:
         assert decayed[id(parameter)] == (0.1 if name.endswith("weight") else 0.0)
 
 
+def test_beside_muon_a_step_takes_rate_times_decay_off_every_weight() -> None:
+    """With gradients of zero nothing else moves them; biases stay."""
+    network = IDN(4)
+    torch.nn.init.ones_(network.features[0].bias)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    for optimizer in make_optimizers(network, Config(4, rate=1e-3, muon_rate=0.01, weight_decay=0.5)):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        rate = 1e-3 if name.startswith(("features.0.", "upsample.")) else 0.01
+        kept = 1 - 0.5 * rate if name.endswith("weight") else 1.0
+        assert torch.allclose(parameter, kept * before[name], rtol=1e-6, atol=0), name
+
+
 def test_muon_takes_the_convolutions_and_adam_the_rest() -> None:
     network = IDN(4)
     adam, muon = make_optimizers(network, Config(4, muon_rate=0.01))

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from idn_data.recipe import Recipe
 from idn_data.trainset import make_train, plan_train
+from idn_data.weightfile import read_tensors, write_tensors
 from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
 from idn_train.config import Config
@@ -69,7 +70,7 @@ def test_it_learns(patches: Patches, tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("change", [{}, {"average": 0.5, "muon_rate": 0.01}])
+@pytest.mark.parametrize("change", [{}, {"average": 0.5, "muon_rate": 0.01, "clip": 1.0, "weight_decay": 0.1}])
 def test_stopped_and_resumed_is_the_same_bit_for_bit(patches: Patches, tmp_path: Path, change: dict[str, Any]) -> None:
     config = replace(QUICK, **change)
     train(config, patches, tmp_path / "whole")
@@ -99,6 +100,32 @@ def test_the_mean_of_the_weights_is_kept(patches: Patches, tmp_path: Path, avera
     )
     assert torch.allclose(mean, decay * first + (1 - decay) * second, atol=1e-9)
     assert same_weights(tmp_path / "plain1", tmp_path / "mean1")
+
+
+def test_a_clipped_gradient_has_that_norm(patches: Patches, tmp_path: Path) -> None:
+    """Adam's first moment after one step is a tenth of the gradient."""
+    norms = []
+    for clip in (0.0, 1e-3, 1e9):
+        folder = tmp_path / str(clip)
+        train(replace(QUICK, steps=1, clip=clip), patches, folder)
+        state = load_file(folder / "last.safetensors")
+        norms.append(10 * sum(float(t.square().sum()) for k, t in state.items() if k.endswith(".exp_avg")) ** 0.5)
+    assert norms[0] > 1
+    assert norms[1] == pytest.approx(1e-3, rel=1e-3)
+    assert norms[2] == norms[0]  # never lengthened
+
+
+def test_a_run_from_before_there_was_a_clip_goes_on(patches: Patches, tmp_path: Path) -> None:
+    train(QUICK, patches, tmp_path / "whole")
+    train(QUICK, patches, tmp_path / "old", stop=lambda: True)
+    path = tmp_path / "old" / "last.safetensors"
+    arrays, said = read_tensors(path)
+    del said["identity"]["clip"]
+    write_tensors(path, arrays, said, force=True)
+    with pytest.raises(TrainingError, match=r"holds a run with clip=0\.0, not 1\.0"):
+        train(replace(QUICK, clip=1.0), patches, tmp_path / "old")
+    train(QUICK, patches, tmp_path / "old")
+    assert same_weights(tmp_path / "whole", tmp_path / "old")
 
 
 def test_metrics_have_each_step_once_after_a_resume(patches: Patches, tmp_path: Path) -> None:
