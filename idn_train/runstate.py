@@ -73,10 +73,10 @@ class RunState:
         try:
             arrays, said = read_tensors(path)
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            stands = {"clip": 0.0, **said["identity"]}  # before there was a clip, there was none
             for name, value in self.identity.items():
-                if stands.get(name) != value:
-                    other = repr(stands.get(name))[:80]
+                stands = said["identity"].get(name, 0.0 if name == "clip" else None)  # older states know no clip
+                if stands != value:
+                    other = repr(stands)[:80]
                     raise TrainingError(
                         f"{self.folder} holds a run with {name}={other}, not {value!r}; "
                         "name another folder with --out, or start it anew with --restart"
