@@ -668,7 +668,11 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
 @click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
 @click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0; express 100]")
-@click.option("--weight-decay", type=click.FloatRange(min=0), help="λ of λ/2·‖w‖².  [default: 1e-4; express 0]")
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(min=0),
+    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0]",
+)
 @click.option("--reconstruction-std", type=click.FloatRange(min=0), help="σ of its first weights; 0: He's rule.")
 @click.option(
     "--average", type=click.FloatRange(0, 1, max_open=True), help="Decay of the weights' mean.  [express 0.998]"
