@@ -40,6 +40,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "He's reconstruction": {"reconstruction_std": 0.0},
     "weight decay 1e-4": {"weight_decay": 1e-4},
     "batch 32, twice the steps": {"batch": 32},
+    "clip 1": {"clip": 1.0},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "clip 1 and weight decay 0.1": {"clip": 1.0, "weight_decay": 0.1},
 }
 
 
