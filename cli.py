@@ -663,7 +663,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"
 )
-@click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 3e-3, 1.5e-3]")
+@click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 6e-3, 3e-3]")
 @click.option("--clip", type=click.FloatRange(min=0), help="Longest gradient, by its norm; 0: any.  [default: 0]")
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
 @click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
@@ -671,7 +671,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--weight-decay",
     type=click.FloatRange(min=0),
-    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0]",
+    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0.3]",
 )
 @click.option("--reconstruction-std", type=click.FloatRange(min=0), help="σ of its first weights; 0: He's rule.")
 @click.option(

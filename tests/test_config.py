@@ -24,6 +24,12 @@ def test_what_was_given_goes_over_the_preset() -> None:
     assert (config.batch, config.loss, config.schedule) == (16, "l1", "cosine")
 
 
+def test_express_halves_its_rates_to_finetune() -> None:
+    express, fine = make_config(4, "pretrain", "express"), make_config(4, "finetune", "express")
+    assert (express.rate, express.muon_rate, express.weight_decay) == (1e-3, 6e-3, 0.3)
+    assert (fine.rate, fine.muon_rate, fine.weight_decay) == (5e-4, 3e-3, 0.3)
+
+
 def test_schedules() -> None:
     fine = make_config(4, "finetune")
     parts = [schedule_at(fine, epoch * 10, 6000, 10) for epoch in (0, 249, 250, 500)]

@@ -28,21 +28,25 @@ from idn_train.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "express": {},
-    "Adam 1e-3 for all": {"muon_rate": 0.0},
-    "Adam 3e-3 for all": {"muon_rate": 0.0, "rate": 3e-3},
-    "Muon 1e-3": {"muon_rate": 1e-3},
-    "Muon 8e-3": {"muon_rate": 8e-3},
+    "no weight decay": {"weight_decay": 0.0},
+    "Muon 3e-3": {"muon_rate": 3e-3},
     "L2": {"loss": "l2"},
-    "no cosine": {"schedule": "steps"},
     "no warm-up": {"warmup": 0},
+    "He's reconstruction": {"reconstruction_std": 0.0},
+    "no cosine": {"schedule": "steps"},
     "no mean of weights": {"average": 0.0},
     "neither cosine nor mean": {"schedule": "steps", "average": 0.0},
-    "He's reconstruction": {"reconstruction_std": 0.0},
-    "weight decay 1e-4": {"weight_decay": 1e-4},
-    "batch 32, twice the steps": {"batch": 32},
     "clip 1": {"clip": 1.0},
-    "weight decay 0.1": {"weight_decay": 0.1},
-    "clip 1 and weight decay 0.1": {"clip": 1.0, "weight_decay": 0.1},
+    "batch 32, twice the steps": {"batch": 32},
+    "weight decay 1": {"weight_decay": 1.0},
+    "Muon 12e-3": {"muon_rate": 12e-3},
+    "weight decay 1, Muon 12e-3": {"weight_decay": 1.0, "muon_rate": 12e-3},
+    "weight decay 1, Muon 3e-3": {"weight_decay": 1.0, "muon_rate": 3e-3},
+    "weight decay 0.1, Muon 3e-3": {"weight_decay": 0.1, "muon_rate": 3e-3},
+    "no weight decay, Muon 3e-3": {"weight_decay": 0.0, "muon_rate": 3e-3},
+    # Adam's decay would be L2's, in the gradient
+    "Adam 1e-3 for all, no decay": {"muon_rate": 0.0, "weight_decay": 0.0},
+    "Adam 3e-3 for all, no decay": {"muon_rate": 0.0, "rate": 3e-3, "weight_decay": 0.0},
 }
 
 
