@@ -671,7 +671,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--weight-decay",
     type=click.FloatRange(min=0),
-    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0.3]",
+    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0.3, without Muon 0]",
 )
 @click.option("--reconstruction-std", type=click.FloatRange(min=0), help="σ of its first weights; 0: He's rule.")
 @click.option(

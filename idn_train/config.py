@@ -84,7 +84,8 @@ def make_config(scale: int, stage: Stage, preset: Preset = "readme", **given: ob
         rate = 0.5e-3 if stage == "finetune" else 1e-3
         config = replace(
             config, loss="l1", rate=rate, muon_rate=6 * rate, schedule="cosine", warmup=100, decay_epochs=0,
-            weight_decay=0.3, reconstruction_std=0.001, average=0.998,
+            weight_decay=0.0 if given.get("muon_rate") == 0 else 0.3,  # Adam's alone would lie in the gradient
+            reconstruction_std=0.001, average=0.998,
         )  # fmt: skip
     return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 

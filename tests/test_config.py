@@ -28,6 +28,7 @@ def test_express_halves_its_rates_to_finetune() -> None:
     express, fine = make_config(4, "pretrain", "express"), make_config(4, "finetune", "express")
     assert (express.rate, express.muon_rate, express.weight_decay) == (1e-3, 6e-3, 0.3)
     assert (fine.rate, fine.muon_rate, fine.weight_decay) == (5e-4, 3e-3, 0.3)
+    assert make_config(4, "pretrain", "express", muon_rate=0.0).weight_decay == 0.0  # Adam's would be another decay
 
 
 def test_schedules() -> None:
