@@ -714,6 +714,8 @@ def train_command(
     import signal
     from contextlib import ExitStack
 
+    import torch
+
     from idn_data.atomic import hold
     from idn_data.benchmark import open_set
     from idn_data.shards import find_patch_files
@@ -749,11 +751,15 @@ def train_command(
         progress.close()
         title = f"IDN x{config.scale}, {config.stage}"
         record = session.make_record(folder, f"{title}: PSNR on {validate_set}", test_set, config.scale, tensorboard)
+        threads = cores = torch.get_num_threads()
+        if minutes and where.type == "cpu":  # without a clock, a run is to be the same on each day
+            threads = stack.enter_context(session.limit_threads(config, patches))
         if rank == 0:
             chosen = [
                 f"{len(patches):,} patches, {patches.describe()}", f"{where}{' compiled' if compiled else ''}",
                 config.precision, f"batch {config.batch}", config.loss, f"rate {config.rate:g} ({config.schedule})",
                 *([f"from {init}"] if init else []), *([] if test_set else [f"no validation: no {validate_set} here"]),
+                *([f"{threads} of {cores} threads, quickest beside what else runs"] if threads < cores else []),
             ]  # fmt: skip
             click.echo(f"{title}: {', '.join(chosen)}; results in {folder}")
         line = TrainingLine(quiet)

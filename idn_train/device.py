@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,6 +38,30 @@ def choose_precision(device: torch.device, name: str = "auto") -> Precision:
     if name not in ("float32", "bf16"):
         raise ValueError(f"precision must be one of auto, float32, bf16; got {name!r}")
     return "bf16" if name == "bf16" else "float32"
+
+
+def choose_threads(step: Callable[[], object]) -> int:
+    """Threads by which a step is quickest now: all, or half of them for as long as that is quicker.
+
+    Where another program computes on one of the cores, the threads of the others wait for the one there in each
+    operation, and two may take many times as long as one. Who has set `OMP_NUM_THREADS` has chosen.
+    """
+    before = threads = chosen = torch.get_num_threads()
+    quickest = math.inf
+    try:
+        while threads and before > 1 and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(threads)
+            step()  # allocates
+            began = time.perf_counter()
+            for _ in range(3):
+                step()
+            seconds = time.perf_counter() - began
+            if seconds > 0.9 * quickest:
+                break
+            chosen, quickest, threads = threads, seconds, threads // 2
+    finally:
+        torch.set_num_threads(before)
+    return chosen
 
 
 @contextlib.contextmanager

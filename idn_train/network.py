@@ -73,8 +73,10 @@ class IDN(nn.Module):
         self.upsample = nn.ConvTranspose2d(WIDTH, 1, 17, stride=scale, padding=9 - scale)
         self.register_buffer("bicubic_weights", _bicubic_weights(scale), persistent=False)
         self.reset_parameters()
-        # The faster layout on CPU and GPU; the input need not have it.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The faster layout on CPU and GPU; the input need not have it. Not for `upsample`: its gradient comes in rows,
+        # and processes that train together would turn it at each step, which torch warns of.
+        for part in (self.features, self.blocks):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def from_pretrained(cls, source: int | Path | str) -> IDN:

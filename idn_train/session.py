@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from idn_data.benchmark import BICUBIC, Method, evaluate
 from idn_data.curves import draw_curve, open_tensorboard
 from idn_data.pictures import save_picture
 from idn_data.weightfile import find_weights, tidy_name
 from idn_train.checkpoint import load_weights
+from idn_train.device import choose_threads
+from idn_train.network import IDN
 from idn_train.runstate import TrainingError
+from idn_train.trainer import compute_loss
 from idn_train.upscale import make_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from idn_data.benchmark import TestSet
+    from idn_train.batches import Patches
     from idn_train.config import Config
-    from idn_train.network import IDN
 
 
 def find_init(config: Config, folder: Path) -> Path | None:
@@ -36,6 +42,25 @@ def find_init(config: Config, folder: Path) -> Path | None:
 def make_validation(test_set: TestSet, scale: int) -> Callable[[IDN], float]:
     """PSNR in dB of a network on a test set: mean over its images, float protocol."""
     return lambda network: evaluate(make_method(network, "IDN"), test_set, scale, ["float"])[0][0].psnr
+
+
+@contextlib.contextmanager
+def limit_threads(config: Config, patches: Patches) -> Iterator[int]:
+    """As many threads as train quickest beside what else the machine computes now, for the time of the block."""
+    before = torch.get_num_threads()
+    lr, gt = patches.take(torch.arange(min(16, config.batch, len(patches))))
+    network, bf16 = IDN(config.scale), config.precision == "bf16"
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            sr = network(lr)
+        compute_loss(sr, gt, config.loss).backward()
+
+    torch.set_num_threads(threads := choose_threads(step))
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_record(

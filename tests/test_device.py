@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from idn_train.device import choose_device, choose_precision, join_processes
+from idn_train.device import choose_device, choose_precision, choose_threads, join_processes
 
 CPU = torch.device("cpu")
 
@@ -45,3 +48,40 @@ def test_alone_is_rank_0() -> None:
     with join_processes(CPU) as rank:
         assert rank == 0
         assert not torch.distributed.is_initialized()
+
+
+@pytest.fixture
+def eight_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(8)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("eight_threads")
+@pytest.mark.parametrize(
+    ("milliseconds", "chosen", "tried"),
+    [
+        ({8: 10, 4: 20}, 8, [8, 4]),  # idle
+        ({8: 80, 4: 10, 2: 20}, 4, [8, 4, 2]),  # one core is taken
+        ({8: 80, 4: 40, 2: 20, 1: 5}, 1, [8, 4, 2, 1]),
+        ({8: 20, 4: 20}, 8, [8, 4]),  # no gain
+    ],
+)
+def test_fewer_threads_only_where_they_are_quicker(milliseconds: dict[int, int], chosen: int, tried: list[int]) -> None:
+    seen = []
+
+    def step() -> None:
+        seen.append(torch.get_num_threads())
+        time.sleep(milliseconds[seen[-1]] / 1000)
+
+    assert choose_threads(step) == chosen
+    assert seen == [threads for threads in tried for _ in range(4)]
+    assert torch.get_num_threads() == 8
+
+
+@pytest.mark.usefixtures("eight_threads")
+def test_who_sets_the_threads_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert choose_threads(lambda: pytest.fail("measured")) == 8

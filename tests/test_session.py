@@ -11,16 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from cli import main
 from idn_data.atomic import hold
 from idn_data.benchmark import open_set
 from idn_data.recipe import Recipe
 from idn_data.trainset import make_train, plan_train
+from idn_train.batches import load_patches
 from idn_train.config import Config
 from idn_train.network import IDN
 from idn_train.runstate import TrainingError
-from idn_train.session import find_init, make_record, make_validation
+from idn_train.session import find_init, limit_threads, make_record, make_validation
 
 ROWS = [{"step": "5", "seconds": "60", "loss": "50.1", "rate": "0.001", "psnr": "30.1"}]
 
@@ -74,10 +78,32 @@ def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> No
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
         assert done.stdout.count("final.safetensors") == 1
+        assert "Warning" not in done.stderr  # torch's, of gradients that each process turns at each step
     curves = [np.genfromtxt(tmp_path / n / "metrics.csv", delimiter=",", names=True) for n in ("one", "two")]
     assert len(curves[0]) == 4
     for name in ("step", "psnr"):
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
+
+
+def test_threads_are_chosen_for_a_training_by_the_clock(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("idn_train.session.choose_threads", lambda step: step() or 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with limit_threads(Config(4), load_patches(make_file(photos, tmp_path / "a.h5"))) as threads:
+            assert threads == torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        command = ["train", "--data", str(tmp_path / "a.h5"), "--batch", "4", "--validate-set", str(tmp_path / "none")]
+        for clock, said in ((["--minutes", "0.01"], True), (["--steps", "1"], False)):
+            result = CliRunner().invoke(main, [*command, *clock, "--out", str(tmp_path / clock[0])])
+            assert result.exit_code == 0, result.output
+            assert ("1 of 2 threads, quickest beside what else runs" in result.output) == said
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_torchrun_is_not_led_astray_by_a_cli_of_the_users(tmp_path: Path) -> None:
