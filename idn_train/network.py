@@ -22,8 +22,24 @@ WINDOW = 5  # LR pixels along one axis whose bicubic weights reach the SR pixels
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
-    return convolution, nn.LeakyReLU(SLOPE, inplace=True)
+    kind = nn.Conv2d if groups == 1 else _GroupedConv2d
+    return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups), nn.LeakyReLU(SLOPE, inplace=True)
+
+
+class _GroupedConv2d(nn.Conv2d):
+    """`nn.Conv2d` of several groups; where a GPU trains, as one of a single group, whose step takes a quarter less."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.is_cuda and torch.is_grad_enabled()):
+            return super().forward(x)
+        kernel = _spread_groups(self.weight, self.groups).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, kernel, self.bias, padding=self.padding)  # type: ignore[arg-type]
+
+
+def _spread_groups(weight: Tensor, groups: int) -> Tensor:
+    """Weights of a grouped convolution as those of a plain one: (outputs, inputs / groups, k, k) to (…, inputs, …)."""
+    own = torch.eye(groups, dtype=weight.dtype, device=weight.device)[:, None, :, None, None, None]  # zero elsewhere
+    return (weight.unflatten(0, (groups, -1)).unsqueeze(2) * own).flatten(2, 3).flatten(0, 1)
 
 
 class DistillationBlock(nn.Module):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from idn_train.config import Config
 
 MOMENTUM = 0.95
@@ -15,14 +17,20 @@ MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-def make_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Optimizer]:
+def make_optimizers(network: nn.Module, config: Config, captured: bool = False) -> list[torch.optim.Optimizer]:
     """Adam with λ on weights, none on biases, fused; with a `muon_rate`, Muon for all convolutions of many channels.
 
     Beside Muon, Adam's decay is Muon's too (Loshchilov and Hutter, "Decoupled weight decay", 2019): a step takes
     rate·λ of the weights off. In the gradient it would be lost against large ones, and rule clipped ones.
 
-    Each group's ``full_rate`` is its rate where the schedule is at 1.
+    Each group's ``full_rate`` is its rate where the schedule is at 1; `set_rates` follows the schedule. `captured`: for
+    a step that becomes a CUDA graph, rates are tensors, so that they can change in it.
     """
+    device = next(network.parameters()).device
+
+    def make_rate(rate: float) -> Any:
+        return torch.tensor(rate, device=device) if captured else rate
+
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.weight.shape[1] > 1]
     muon = [(m.weight, m.groups) for m in convolutions] if config.muon_rate else []
     taken = {id(weight) for weight, _ in muon}
@@ -33,9 +41,29 @@ def make_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Opti
         {"params": biases, "weight_decay": 0.0, "full_rate": config.rate},
     ]
     if not muon:
-        return [torch.optim.Adam(groups, lr=config.rate, fused=True)]
-    adam = torch.optim.AdamW(groups, lr=config.rate, fused=True)
-    return [adam, Muon(muon, config.muon_rate, config.weight_decay)]
+        return [torch.optim.Adam(groups, lr=make_rate(config.rate), fused=True, capturable=captured)]
+    adam = torch.optim.AdamW(groups, lr=make_rate(config.rate), fused=True, capturable=captured)
+    return [adam, Muon(muon, make_rate(config.muon_rate), config.weight_decay)]
+
+
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], part: float) -> None:
+    """Give all groups a part, 0…1, of their full rates."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            rate = part * group["full_rate"]
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # read by the graph
+            else:
+                group["lr"] = rate
+
+
+@torch.no_grad()
+def blend_weights(averaged: nn.Module, network: nn.Module, share: Tensor) -> None:
+    """Move the weights of one network towards another's by a share, 0…1, of the way."""
+    means = list(averaged.parameters())
+    steps = torch._foreach_sub(list(network.parameters()), means)
+    torch._foreach_mul_(steps, share)
+    torch._foreach_add_(means, steps)
 
 
 class Muon(torch.optim.Optimizer):
@@ -49,42 +77,47 @@ class Muon(torch.optim.Optimizer):
     ----------
     weights : list of (Tensor, int)
         Weights of convolutions, (outputs, inputs / groups, k, k), with their number of groups.
-    rate : float
+    rate : float or Tensor
     weight_decay : float
         λ: each step also shrinks the weights by rate·λ of themselves.
     """
 
-    def __init__(self, weights: list[tuple[Tensor, int]], rate: float, weight_decay: float = 0.0) -> None:
+    def __init__(self, weights: list[tuple[Tensor, int]], rate: float | Tensor, weight_decay: float = 0.0) -> None:
         alike: dict[tuple[int, ...], list[Tensor]] = {}
         for weight, groups in weights:  # matrices of one shape are orthogonalised together
             alike.setdefault((groups, *weight.shape), []).append(weight)
         groups_ = [{"params": same, "groups": shape[0]} for shape, same in alike.items()]
-        super().__init__(groups_, {"lr": rate, "full_rate": rate, "weight_decay": weight_decay})
+        super().__init__(groups_, {"lr": rate, "full_rate": float(rate), "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Follow the gradients once."""
         for group in self.param_groups:
-            updates = []
-            for weight in group["params"]:
-                assert weight.grad is not None
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                momentum.lerp_(weight.grad, 1 - MOMENTUM)
-                update = weight.grad.lerp(momentum, MOMENTUM)  # Nesterov's
-                updates.append(update.reshape(group["groups"], weight.shape[0] // group["groups"], -1))
-            matrices = torch.stack(updates)  # (layers, groups, outputs / groups, inputs / groups·k·k)
+            weights = group["params"]
+            gradients = [weight.grad for weight in weights]
+            for weight in weights:
+                if "momentum" not in self.state[weight]:
+                    self.state[weight]["momentum"] = torch.zeros_like(weight)
+            momenta = [self.state[weight]["momentum"] for weight in weights]
+            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+            updates = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
+            shape = (group["groups"], len(weights[0]) // group["groups"], -1)
+            matrices = torch.stack([u.reshape(shape) for u in updates])  # (layers, groups, outputs, inputs·k·k)
             size = group["lr"] * 0.2 * max(matrices.shape[-2:]) ** 0.5
-            for weight, matrix in zip(group["params"], orthogonalize(matrices), strict=True):
-                weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(matrix.reshape(weight.shape), alpha=size)
+            steps = orthogonalize(matrices) * size
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_sub_(weights, [step.reshape(weights[0].shape) for step in steps])
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
     """About U·Vᵀ of each matrix U·S·Vᵀ, (…, m, n): singular values of 0.7 to 1.2, by five Newton-Schulz rounds."""
     a, b, c = NEWTON_SCHULZ
     x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    if turned := x.shape[-2] > x.shape[-1]:
+    x = x.reshape(-1, *x.shape[-2:])
+    if turned := x.shape[1] > x.shape[2]:
         x = x.mT
     for _ in range(5):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if turned else x
+        square = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, square, x, beta=a)
+    return (x.mT if turned else x).reshape(matrices.shape)

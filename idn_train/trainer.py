@@ -14,8 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from idn_train.checkpoint import load_weights
 from idn_train.config import schedule_at
+from idn_train.graph import CapturedStep
 from idn_train.network import IDN
-from idn_train.optimizer import make_optimizers
+from idn_train.optimizer import blend_weights, make_optimizers, set_rates
 from idn_train.runstate import RunState, TrainingError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def train(
     save_minutes : float
         Between states saved to resume from.
     compiled : bool
-        Through `torch.compile`, with CUDA graphs on a GPU.
+        Through `torch.compile`; on one GPU, with the whole step as one CUDA graph.
     stop : callable() -> bool, optional
         Asked after each step; true ends the run with a state to resume from.
     watch, record : callable(Step), callable(rows of metrics.csv, network), optional
@@ -111,25 +112,40 @@ def train(
             f"a batch of {config.batch} must be a multiple of {world} and fit in {len(patches)} patches; give --batch"
         )
 
-    def blend(means: Any, weights: Any, _: Any) -> None:  # over a ninth of the steps so far, until `average` is longer
-        torch._foreach_lerp_(means, weights, 1 - min(config.average, (1 + run.step) / (10 + run.step)))
-
     network = IDN(config.scale)
     network.reset_parameters(torch.Generator().manual_seed(config.seed), config.reconstruction_std or None)
     if init is not None:
         copy_weights(network, init)
     network.to(device).train()
-    optimizers = make_optimizers(network, config)
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    averaged = AveragedModel(network, multi_avg_fn=blend) if config.average else None
+    captured = compiled and device.type == "cuda" and world == 1
+    optimizers = make_optimizers(network, config, captured)
+    averaged = AveragedModel(network) if config.average else None
+    share = torch.ones((), device=device)  # of the newest weights in their mean
     kept: IDN = averaged.module if averaged else network  # what is validated and saved
     run = RunState(folder, config, patches, init, minutes, network, averaged, optimizers)
     run.resume()
 
     model: Any = nn.parallel.DistributedDataParallel(network) if world > 1 else network
     if compiled:
-        model = torch.compile(model, mode="reduce-overhead" if device.type == "cuda" else "default")
+        model = torch.compile(model)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+    def advance(lr: Tensor, gt: Tensor) -> Tensor:
+        with autocast:
+            sr = model(lr)  # (N, 1, p, p) to (N, 1, s·p, s·p)
+        loss = compute_loss(sr, gt, config.loss)
+        loss.backward()
+        if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if averaged:
+            blend_weights(averaged.module, network, share)
+            averaged.n_averaged.add_(1)
+        return loss.detach()
+
+    step = CapturedStep(advance) if captured else advance
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
 
     began = saved = validated = shown = paced = measured = time.monotonic()
@@ -142,19 +158,10 @@ def train(
         epoch, start = divmod(run.step, per_epoch)
         for lr, gt in patches.batches(config.batch, config.seed, epoch, start):
             rate = schedule_at(config, run.step, run.steps, per_epoch)
-            for group in groups:
-                group["lr"] = rate * group["full_rate"]
-            with autocast:
-                sr = model(lr[own])  # (N, 1, p, p) to (N, 1, s·p, s·p)
-            loss = compute_loss(sr, gt[own], config.loss)
-            loss.backward()
-            if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
-                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            if averaged:
-                averaged.update_parameters(network)
+            set_rates(optimizers, rate)
+            # over a ninth of the steps so far, until `average` is longer
+            share.fill_(1 - min(config.average, (1 + run.step) / (10 + run.step)) if run.step else 1.0)
+            loss = step(lr[own], gt[own])
             run.step += 1
 
             now = time.monotonic()
@@ -176,12 +183,12 @@ def train(
             due = at_end or (now - validated > validate_minutes * 60 if validate_minutes else run.step % every == 0)
             keep = due or interrupted or now - saved > save_minutes * 60
             if keep or run.step % 50 == 0:  # before anything is saved: a state with NaN is worth nothing
-                losses.append(check_loss(float(loss.detach()), first_loss, run.step, folder))
+                losses.append(check_loss(float(loss), first_loss, run.step, folder))
                 first_loss = first_loss or losses[0]
             if watch and rank == 0 and (now - shown > 1 or at_end):
                 shown = now
                 remaining = min((run.steps - run.step) * pace, max(0.0, left) if minutes else math.inf)
-                watch(Step(run.step, run.steps, float(loss.detach()), rate * config.rate, config.batch / pace,
+                watch(Step(run.step, run.steps, float(loss), rate * config.rate, config.batch / pace,
                            remaining, psnr, run.best))  # fmt: skip
             if due and rank == 0:
                 psnr = validate(kept) if validate else None

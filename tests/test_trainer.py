@@ -187,15 +187,15 @@ def test_compiled_is_the_same_but_for_rounding(
     compile_ = torch.compile
     used = []
 
-    def compile_eagerly(model: object, mode: str) -> object:
-        used.append(mode)
+    def compile_eagerly(model: object) -> object:
+        used.append(model)
         return compile_(model, backend="eager")  # type: ignore[call-overload]
 
     monkeypatch.setattr(torch, "compile", compile_eagerly)
     config = replace(QUICK, steps=2)
     train(config, patches, tmp_path / "compiled", compiled=True)
     train(config, patches, tmp_path / "plain")
-    assert used == ["default"]
+    assert len(used) == 1
     a, b = (load_weights(tmp_path / n / "final.safetensors")[0].features[2].weight for n in ("compiled", "plain"))
     assert torch.allclose(a, b, atol=1e-6)
 
