@@ -264,6 +264,13 @@ def fetch_command(
     help="Also save the 40 BMPs of each image, as data_aug.m does.",
 )
 @click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Repeatable: weights whose answers, mean over 8 orientations, are to be GT.",
+)
+@click.option(
     "--memory", type=click.IntRange(min=1), default=4096, show_default=True, help="MiB of a file filled per pass."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
@@ -275,8 +282,9 @@ def fetch_command(
 @quiet_option
 def make_train_command(
     scale: str, stage: Any, images: Path | None, out: Path | None, seed: int, storage: Any, shards: int,
-    dask: str | None, lr_patch: int | None, save_augmented: Path | None, memory: int, dry_run: bool, skip_bad: bool,
-    workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+    dask: str | None, lr_patch: int | None, save_augmented: Path | None, teachers: tuple[Path, ...], memory: int,
+    dry_run: bool, skip_bad: bool, workers: int | None, data_root: Path | None, json_file: str | None, force: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Make the LR/GT patches of IDN's training as one HDF5 file.
 
@@ -288,6 +296,7 @@ def make_train_command(
       idn make-train --scale 4 --stage finetune
       idn make-train --scale 2 --images DIV2K --shards 8 --storage uint8 --dry-run
       idn make-train --scale 2 --images DIV2K --shards 100 --dask tcp://host:8786
+      idn make-train --scale 4 --teacher best.safetensors --storage uint8 --out taught.h5
     """
     from dataclasses import asdict
 
@@ -298,6 +307,8 @@ def make_train_command(
     from idn_data.tables import format_bytes, format_estimate
 
     if dask is not None:
+        if teachers:
+            raise click.UsageError("--teacher does not go with --dask; make the shards here, without it")
         if shards == 1:
             raise click.UsageError("--dask deals out shards; say with --shards how many, several for each worker")
         from idn_data.cluster import check_cluster, make_train_on_cluster
@@ -310,10 +321,16 @@ def make_train_command(
     out = out or root / "train_data" / recipe.file_name
     if shards == 1 and not dry_run:
         check_target(out, force)  # before all the images are read
+    teacher = None
+    if teachers:
+        from idn_train.device import choose_device
+        from idn_train.upscale import make_teacher
+
+        teacher = make_teacher(teachers, int(scale), choose_device())
     with Progress(quiet) as progress:
         made = trainset.plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
-            memory=memory << 20, progress=progress,
+            memory=memory << 20, teacher=teacher, progress=progress,
         )  # fmt: skip
         estimate = made.estimate()
         if dry_run:

@@ -9,6 +9,7 @@ import math
 import threading
 import warnings
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -264,6 +265,29 @@ def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
             for image in small:
                 turned = np.rot90(image, turns)
                 yield np.ascontiguousarray(turned[::-1] if flip else turned)
+
+
+def make_taught_pairs(
+    y: NDArray[np.uint8], scale: int, teach: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+    """GT and LR of the 40 variants, as `make_pair`, but with a teacher's answer, rounded to 8 bits, as GT.
+
+    Parameters
+    ----------
+    y : (H, W) uint8
+    teach : callable((h, w) float64) -> (s·h, s·w) float64
+        A network's SR of an LR; in [0, 1], what lies outside is clipped. It is asked once for each downscale: the other
+        orientations are its answer and the LR, turned and flipped together, as befits a mean over all orientations.
+    """
+    pairs = []
+    for image in islice(make_variants(y), len(DOWNSCALES)):
+        lr = make_pair(image, scale)[1]
+        pairs.append((im2uint8(teach(lr)), lr))
+    for turns in ROTATIONS:
+        for flip in FLIPS:
+            for pair in pairs:
+                gt, lr = (np.rot90(part, turns)[:: -1 if flip else 1] for part in pair)
+                yield np.ascontiguousarray(gt), np.ascontiguousarray(lr)
 
 
 def variant_shapes(height: int, width: int) -> list[tuple[int, int]]:

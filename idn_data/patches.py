@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idn_data.images import VARIANTS, make_pair, make_variants, variant_shapes
+from idn_data.images import VARIANTS, make_pair, make_taught_pairs, make_variants, variant_shapes
 from idn_data.recipe import BATCH, Recipe
 from idn_data.resize import load_kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -129,6 +129,7 @@ def cut_image(
     gt: NDArray[np.uint8] | NDArray[np.float32],
     lr: NDArray[np.float32],
     crc: NDArray[np.uint32] | None = None,
+    teach: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> int:
     """Cut all patches of one image whose row lies in the window ``first … first + len(gt) - 1`` into that window.
 
@@ -146,6 +147,8 @@ def cut_image(
         Written in place.
     crc : (m, 2) uint32, optional
         Written in place: CRC-32 of LR's bytes and of GT's 8-bit values k.
+    teach : callable((h, w) float64) -> (s·h, s·w) float64, optional
+        What to take for GT, from LR: see `idn_data.images.make_taught_pairs`.
 
     Returns
     -------
@@ -164,12 +167,13 @@ def cut_image(
     last, written, levels = first + len(gt), 0, gt_levels(gt.dtype)
     lr_bytes = lr.reshape(len(lr), -1).view(np.uint8)
     crc = np.empty((0, 2), np.uint32) if crc is None else crc
-    for number, variant in enumerate(make_variants(y)):
+    variants: Iterable[Any] = make_taught_pairs(y, scale, teach) if teach else make_variants(y)
+    for number, (variant, shape) in enumerate(zip(variants, variant_shapes(*y.shape), strict=True)):
         places = plan.variant_places(image, number)
         here = int(((places >= first) & (places < last)).sum())
         if here:
-            variant_gt, variant_lr = make_pair(variant, scale)
-            _, columns = count_grid(*variant.shape, plan.recipe)
+            variant_gt, variant_lr = variant if teach else make_pair(variant, scale)
+            _, columns = count_grid(*shape, plan.recipe)
             kernels.cut_patches(
                 variant_gt, variant_lr, places, columns, scale, first, last, levels, gt, lr, lr_bytes, crc
             )

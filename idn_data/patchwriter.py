@@ -47,6 +47,7 @@ class Header:
     shard: int
     shards: int
     versions: dict[str, str]
+    teacher: tuple[str, ...] = ()  # SHA-256 of the weights that answered for GT
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
@@ -76,6 +77,9 @@ class Header:
             "checksums": "crc32: zlib's CRC-32 of each LR, its bytes, and GT, as bytes k; digest: SHA-256 of "
             + ", ".join(PARTS),
         }
+        if self.teacher:
+            said["teacher"] = ", ".join(self.teacher)
+            said["recipe"] = f"{said['recipe']}; GT then by the teacher: weights of that SHA-256, self-ensemble, mean"
         return {**said, "digested": json.dumps(sorted(said))}
 
 

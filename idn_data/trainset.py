@@ -52,6 +52,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """Who answers for GT instead of the image: SR (s·h, s·w) of LR (h, w), float64 both, and the weights' SHA-256."""
+
+    answer: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrainSet:
     """A training set about to be made: sources, recipe and where it goes; see `plan_train`."""
 
@@ -63,6 +71,7 @@ class TrainSet:
     storage: Storage
     shards: int
     memory: int
+    teacher: Teacher | None = None
 
     def groups(self) -> list[list[Source]]:
         """The sources of each shard."""
@@ -122,6 +131,7 @@ def plan_train(
     skip_bad: bool = False,
     workers: int | None = None,
     memory: int = MEMORY,
+    teacher: Teacher | None = None,
     progress: Progress | None = None,
 ) -> TrainSet:
     """Read every image of a folder once and settle what the training file will hold.
@@ -145,6 +155,8 @@ def plan_train(
         Threads; all cores by default.
     memory : int
         Bytes of a file filled in one pass over the images.
+    teacher : Teacher, optional
+        Takes the place of the images' own pixels in GT: a network trained on its answers is taught what others know.
     progress : callable(what, done, total), optional
 
     Raises
@@ -157,7 +169,7 @@ def plan_train(
     sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
     if memory < 1 << 20:
         raise ValueError(f"memory must be at least 1 MiB; got {memory} bytes")
-    made = TrainSet(Path(out), recipe, tuple(sources), tuple(skipped), seed, storage, shards, memory)
+    made = TrainSet(Path(out), recipe, tuple(sources), tuple(skipped), seed, storage, shards, memory, teacher)
     for k, group in enumerate(made.groups()):
         if count_found(group, recipe) < BATCH:
             largest = max(group, key=lambda s: s.height * s.width)
@@ -258,7 +270,8 @@ def make_shard(
     group, path = made.groups()[shard], made.path(shard)
     plan, header = made.plan(shard, group), make_header(made, shard, group)
     window = made.window(plan.count)
-    what = "cutting patches" if made.shards == 1 else f"shard {shard + 1} of {made.shards}"
+    what = "asking the teacher" if made.teacher else "cutting patches"
+    what = what if made.shards == 1 else f"shard {shard + 1} of {made.shards}"
     images, unreleased = len(group) * -(-plan.count // window), 0
     with (
         write_whole(path, force, made.file_bytes(plan.count)) as temporary,
@@ -268,7 +281,8 @@ def make_shard(
         for first in range(0, plan.count, window):
             rows = slice(first, min(first + window, plan.count))
             views = writer.gt[rows], writer.lr[rows], writer.crc[rows]
-            for written in cut_window(plan, group, first, *views, workers=count_workers(workers)):
+            teach = made.teacher.answer if made.teacher else None
+            for written in cut_window(plan, group, first, *views, workers=count_workers(workers), teach=teach):
                 unreleased += written * made.patch_bytes
                 if unreleased > RELEASE:
                     writer.release()
@@ -293,11 +307,12 @@ def cut_window(
     crc: NDArray[np.uint32] | None = None,
     *,
     workers: int,
+    teach: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> Iterator[int]:
     """Fill a window of rows from the images, on a pool of threads; yields each image's number of patches."""
 
     def cut(number: int) -> int:
-        return cut_image(read_y(group[number].path), plan, number, first, gt, lr, crc)
+        return cut_image(read_y(group[number].path), plan, number, first, gt, lr, crc, teach)
 
     return map_in_order(cut, range(len(group)), workers)
 
@@ -318,6 +333,7 @@ def make_header(made: TrainSet, shard: int, group: list[Source]) -> Header:
         shard=shard,
         shards=made.shards,
         versions=read_versions(),
+        teacher=made.teacher.digests if made.teacher else (),
     )
 
 

@@ -49,6 +49,8 @@ def verify_patches(
     said = file.attributes
     if file.transposed:
         raise ValueError(f"{file.path}: not made by idn, so it does not say how; only idn's own files can be verified")
+    if "teacher" in said:
+        raise ValueError(f"{file.path}: its GT is a teacher's, not the images'; --verify takes its checksums")
     kinds = {"scale": int, "stage": str, "lr_patch": int, "seed": int, "shard": int, "source_digest": str}
     for name, kind in kinds.items():
         if name not in said:

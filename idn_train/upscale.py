@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +12,11 @@ from torch import Tensor
 
 from idn_data.benchmark import Method
 from idn_data.photos import enlarge_photo, enlarge_tiles
+from idn_data.trainset import Teacher
+from idn_train.checkpoint import load_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -104,6 +107,26 @@ def make_method(network: IDN, name: str, self_ensemble: bool = False) -> Method:
         return upscale_y(network, lr, self_ensemble=self_ensemble)
 
     return Method(name, upscale, clip=True)
+
+
+def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) -> Teacher:
+    """Networks for `idn_data.trainset.plan_train`: the mean of their answers, each over 8 orientations.
+
+    Raises
+    ------
+    ValueError
+        As `idn_train.checkpoint.load_weights`; and for weights of another scale.
+    """
+    networks = []
+    for path in paths:
+        networks.append(load_weights(path)[0].to(device))
+        if networks[-1].scale != scale:
+            raise ValueError(f"{path}: made for scale {networks[-1].scale}, not {scale}; name weights of that scale")
+
+    def answer(lr: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.mean([upscale_y(network, lr, self_ensemble=True) for network in networks], axis=0)
+
+    return Teacher(answer, tuple(hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths))
 
 
 def upscale_photo(

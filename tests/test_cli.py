@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -20,6 +21,7 @@ from test_caffe import draw_blobs, encode_net
 
 from cli import main
 from idn_data.images import read_image
+from idn_data.weightfile import find_weights
 
 COMMANDS = sorted(main.commands)
 
@@ -103,6 +105,24 @@ def test_make_train_inspect_verify(photos: Path, tmp_path: Path) -> None:
     check_failure(run("inspect", out, "--verify", "--images", photos), 1, "damaged in /gt row(s) 3")
     check_failure(run("inspect", out, "--against-images", "--data-root", tmp_path), 1, "291 is not in")
     assert json.loads(run("inspect", out, "--json", "-").stdout)["patches"] == estimate["patches"]
+
+
+def test_make_train_by_a_teacher(photos: Path, tmp_path: Path) -> None:
+    weights, out = find_weights("idn", 4), tmp_path / "taught.h5"
+    common = ["make-train", "--scale", "4", "--images", photos, "--lr-patch", "19", "--storage", "uint8", "--out", out]
+    check_failure(run(*common, "--teacher", tmp_path / "no.safetensors"), 1, "no.safetensors")
+    check_failure(run(*common, "--teacher", find_weights("idn", 3)), 1, "made for scale 3, not 4; name weights of that")
+    dask = run(*common, "--teacher", weights, "--shards", "2", "--dask", "local")
+    check_failure(dask, 2, "--teacher does not go with --dask; make the shards here, without it")
+    made = run(*common, "--teacher", weights)
+    assert made.exit_code == 0, made.output
+    seen = run("inspect", out, "--verify")
+    assert seen.exit_code == 0, seen.output
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in seen.output
+    check_failure(run("inspect", out, "--against-images", "--images", photos), 1, "its GT is a teacher's")
+    trained = run("train", "--scale", "4", "--stage", "finetune", "--data", out, "--init", weights, "--steps", "2",
+                  "--batch", "4", "--out", tmp_path / "run", "--validate-set", tmp_path / "none")  # fmt: skip
+    assert trained.exit_code == 0, trained.output
 
 
 def test_inspect_verify_without_checksums(photos: Path, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from idn_data import imresize
-from idn_train.network import IDN, SCALES
+from idn_train.network import IDN, SCALES, _spread_groups
 
 scales = pytest.mark.parametrize("scale", SCALES)
 
@@ -21,6 +22,18 @@ def make_network(scale: int, seed: int = 0) -> IDN:
     network = IDN(scale)
     network.reset_parameters(torch.Generator().manual_seed(seed))
     return network
+
+
+def test_spread_groups_is_the_grouped_convolution():
+    """What a GPU trains with; gradients reach the same weights, and no others."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(32, 12, 3, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    x, upstream = (torch.randn(2, n, 7, 5, dtype=torch.float64, generator=generator) for n in (48, 32))
+    grouped = F.conv2d(x, weight, padding=1, groups=4)
+    plain = F.conv2d(x, _spread_groups(weight, 4), padding=1)
+    torch.testing.assert_close(plain, grouped, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(y, weight, upstream)[0] for y in (plain, grouped)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 @scales

@@ -7,7 +7,7 @@ from torch import nn
 
 from idn_train.config import Config
 from idn_train.network import IDN
-from idn_train.optimizer import MOMENTUM, Muon, make_optimizers, orthogonalize
+from idn_train.optimizer import MOMENTUM, Muon, blend_weights, make_optimizers, orthogonalize, set_rates
 
 
 def test_weight_decay_is_that_of_the_readme_on_weights_only() -> None:
@@ -46,6 +46,46 @@ def test_muon_takes_the_convolutions_and_adam_the_rest() -> None:
         conv = name.endswith("weight") and not name.startswith(("features.0.", "upsample."))
         assert optimizer is (muon if conv else adam), name
         assert group["full_rate"] == (0.01 if conv else 1e-4)
+
+
+def test_rates_follow_the_schedule_as_numbers_and_as_tensors() -> None:
+    """As tensors they stay the same objects: a CUDA graph reads them where they were when it was captured."""
+    for captured in (False, True):
+        config = Config(4, rate=2e-3, muon_rate=0.01)
+        if captured and not torch.cuda.is_available():  # a fused Adam takes rates as tensors on a GPU alone
+            optimizers: list[torch.optim.Optimizer] = [Muon([(nn.Conv2d(4, 4, 3).weight, 1)], torch.tensor(0.01))]
+        else:
+            optimizers = make_optimizers(IDN(4).to("cuda" if captured else "cpu"), config, captured)
+        before = [group["lr"] for o in optimizers for group in o.param_groups]
+        set_rates(optimizers, 0.25)
+        groups = [group for o in optimizers for group in o.param_groups]
+        assert all(abs(float(g["lr"]) - 0.25 * g["full_rate"]) < 1e-9 for g in groups)
+        assert {round(g["full_rate"], 6) for g in groups} <= {2e-3, 0.01}
+        assert all(isinstance(g["lr"], torch.Tensor) == captured for g in groups)
+        assert not captured or all(a is g["lr"] for a, g in zip(before, groups, strict=True))
+
+
+def test_muon_steps_as_far_by_a_tensor_rate() -> None:
+    weights = []
+    for rate in (0.1, torch.tensor(0.1)):
+        layer = nn.Conv2d(8, 8, 3)
+        nn.init.orthogonal_(layer.weight, generator=torch.Generator().manual_seed(0))
+        layer.weight.grad = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(1))
+        Muon([(layer.weight, 1)], rate, weight_decay=0.5).step()
+        weights.append(layer.weight.detach())
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-6, atol=1e-7)
+
+
+def test_blended_weights_go_a_share_of_the_way() -> None:
+    one, other = IDN(2), IDN(2)
+    for network, value in ((one, 1.0), (other, 5.0)):
+        for parameter in network.parameters():
+            nn.init.constant_(parameter, value)
+    blend_weights(one, other, torch.tensor(0.25))
+    assert all((p == 2.0).all() for p in one.parameters())
+    assert all((p == 5.0).all() for p in other.parameters())
+    blend_weights(one, other, torch.tensor(1.0))
+    assert all((p == 5.0).all() for p in one.parameters())
 
 
 def test_orthogonalized_singular_values_are_near_one() -> None:

@@ -23,7 +23,7 @@ from idn_data.patches import Plan
 from idn_data.patchfile import PatchFile, PatchFileError
 from idn_data.recipe import BATCH, SCALES, STAGES, Recipe
 from idn_data.sources import BadImagesError
-from idn_data.trainset import TrainSet, find_finished, make_train, plan_train, save_augmented
+from idn_data.trainset import Teacher, TrainSet, find_finished, make_train, plan_train, save_augmented
 from idn_data.verify import verify_patches
 
 if TYPE_CHECKING:
@@ -743,3 +743,34 @@ def test_save_augmented_refuses_a_name_that_stands_before_writing(photos: Path, 
     (folder / f"harbour_{number}.bmp").unlink()
     assert save_augmented(made.sources, folder) == 200  # what a stopped command made is kept
     assert len(list_tree(folder)) == 200
+
+
+def test_a_teacher_answers_for_gt(photos: Path, tmp_path: Path) -> None:
+    """One that repeats each LR pixel, which is the same in all orientations: then GT of a patch follows from its LR."""
+    asked = []
+
+    def answer(lr: NDArray[np.float64]) -> NDArray[np.float64]:
+        asked.append(lr.shape)
+        return np.kron(lr, np.ones((3, 3)))
+
+    made = plan_train(photos, tmp_path / "t.h5", SMALL, storage="uint8", teacher=Teacher(answer, ("a" * 64, "b" * 64)))
+    make_train(made, workers=1)
+    make_train(plan_train(photos, tmp_path / "own.h5", SMALL, storage="uint8"))
+    assert len(asked) == 5 * len(made.sources)  # once for each downscale
+    with PatchFile(tmp_path / "t.h5") as file, PatchFile(tmp_path / "own.h5") as own:
+        assert file.attributes["teacher"] == "a" * 64 + ", " + "b" * 64
+        assert "teacher" not in own.attributes
+        lr, gt = file.lr[:], file.gt[:]
+        assert lr.shape == own.lr.shape
+        assert (np.abs(lr - own.lr[:]).max(axis=(1, 2, 3)) < 1e-6).mean() > 0.1  # where no side has to be cropped
+        repeated = np.kron(lr[:, 0].astype(np.float64), np.ones((3, 3)))
+    wanted = np.floor(np.clip(repeated * 255, 0, 255) + 0.5)
+    assert np.abs(gt[:, 0] - wanted).max() <= 1  # LR was rounded to float32, which may turn a half
+    assert (gt[:, 0] == wanted).mean() > 0.999
+
+
+def test_a_teachers_file_does_not_depend_on_the_workers(photos: Path, tmp_path: Path) -> None:
+    teacher = Teacher(lambda lr: np.kron(lr, np.ones((3, 3))), ("a" * 64,))
+    for workers in (1, 3):
+        make_train(plan_train(photos, tmp_path / f"{workers}.h5", SMALL, teacher=teacher), workers=workers)
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "3.h5").read_bytes()

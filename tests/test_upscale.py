@@ -1,5 +1,6 @@
 """idn_train.upscale: tiles, self-ensemble, methods, colour and photographs."""
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from idn_data.color import im2double, im2uint8
 from idn_data.images import ImageError, list_images, modcrop, read_image, read_y
 from idn_data.photos import FORMATS
 from idn_data.testset import compose_colour, compose_result, make_test_pair
-from idn_train.checkpoint import load_caffemodel
+from idn_train.checkpoint import load_caffemodel, save_weights
 from idn_train.network import IDN, SCALES
-from idn_train.upscale import TILE, make_method, upscale_photo, upscale_y
+from idn_train.upscale import TILE, make_method, make_teacher, upscale_photo, upscale_y
 
 ORIENTATION, MAKE, EXIF_FOLDER, COMMENT = 274, 271, 34665, 37510
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -134,6 +135,21 @@ def test_computes_in_float32_under_autocast_and_leaves_no_graph():
 def test_bad_arguments(y, tile, message):
     with pytest.raises(ValueError, match=message):
         upscale_y(make_bicubic(2), y, tile=tile)
+
+
+def test_a_teacher_is_the_mean_of_all_orientations_of_its_networks(tmp_path):
+    lr = draw_y(9, 14)
+    paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    networks = [make_network(3, seed) for seed in (1, 2)]
+    for path, network in zip(paths, networks, strict=True):
+        save_weights(path, network)
+    teacher = make_teacher(paths, 3, torch.device("cpu"))
+    wanted = sum(upscale_y(network, lr, self_ensemble=True) for network in networks) / 2
+    assert np.abs(teacher.answer(lr) - wanted).max() < 1e-12
+    assert np.abs(teacher.answer(np.rot90(lr)) - np.rot90(wanted)).max() < 1e-5
+    assert teacher.digests == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    with pytest.raises(ValueError, match=r"a\.safetensors: made for scale 3, not 4; name weights of that scale"):
+        make_teacher(paths, 4, torch.device("cpu"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -12,6 +12,8 @@ from PIL import Image
 from test_trainset import flip_bit, make
 
 from idn_data.patchfile import PatchFile
+from idn_data.recipe import Recipe
+from idn_data.trainset import Teacher, make_train, plan_train
 from idn_data.verify import verify_patches
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 both_storages = pytest.mark.parametrize("storage", ["float32", "uint8"])
+
+
+def test_a_teachers_file_is_not_compared_with_the_images(photos: Path, tmp_path: Path) -> None:
+    teacher = Teacher(lambda lr: np.kron(lr, np.ones((3, 3))), ("0" * 64,))
+    make_train(plan_train(photos, tmp_path / "out.h5", Recipe(3, "pretrain", 5), teacher=teacher))
+    with (
+        PatchFile(tmp_path / "out.h5") as file,
+        pytest.raises(ValueError, match="a teacher's, not the images'; --verify takes"),
+    ):
+        verify_patches(file, photos)
 
 
 @both_storages

@@ -1,0 +1,49 @@
+"""The captured step: on a GPU, steps in one launch do what steps one by one do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from idn_train.batches import Patches
+from idn_train.checkpoint import load_weights
+from idn_train.config import make_config
+from idn_train.graph import EAGER, CapturedStep
+from idn_train.trainer import train
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@needs_cuda
+def test_every_call_is_one_step_and_reads_its_own_batch() -> None:
+    total, rate = torch.zeros((), device="cuda"), torch.ones((), device="cuda")
+
+    def step(lr: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+        total.add_(rate * (lr.sum() + gt.sum()))
+        return total * 2
+
+    captured, wanted = CapturedStep(step), 0.0
+    for k in range(EAGER + 5):
+        rate.fill_(k + 1)
+        loss = captured(torch.full((2,), float(k), device="cuda"), torch.full((3,), 1.0, device="cuda"))
+        wanted += (k + 1) * (2 * k + 3)
+        assert float(total) == wanted
+        assert float(loss) == 2 * wanted
+
+
+@needs_cuda
+def test_a_captured_training_is_the_same_but_for_rounding(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lr, gt = torch.rand(64, 1, 12, 12, generator=generator), torch.rand(64, 1, 24, 24, generator=generator)
+    cuda = torch.device("cuda")
+    patches = Patches(lr.to(cuda), gt.to(cuda), 2, "0" * 64, cuda, False)
+    config = replace(make_config(2, "finetune", "express", clip=1.0, seed=3), batch=16, steps=20, warmup=2)
+    weights = []
+    for compiled in (False, True):
+        train(config, patches, tmp_path / str(compiled), compiled=compiled)
+        weights.append(load_weights(tmp_path / str(compiled) / "final.safetensors")[0].features[2].weight)
+    moved = (weights[0] - weights[1]).abs().max()
+    assert moved < 2e-3
