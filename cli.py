@@ -701,7 +701,12 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     show_default=True,
     help="auto: bf16 where the device has it.",
 )
-@click.option("--compile/--no-compile", "compiled", default=None, help="torch.compile.  [default: on a GPU]")
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=None,
+    help="torch.compile, and a GPU's step as one graph.  [default: on a GPU]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), help="[default: 0]")
 @click.option(
