@@ -270,8 +270,10 @@ def make_shard(
     group, path = made.groups()[shard], made.path(shard)
     plan, header = made.plan(shard, group), make_header(made, shard, group)
     window = made.window(plan.count)
-    what = "asking the teacher" if made.teacher else "cutting patches"
-    what = what if made.shards == 1 else f"shard {shard + 1} of {made.shards}"
+    teach = made.teacher.answer if made.teacher else None
+    what = f"shard {shard + 1} of {made.shards}"
+    if made.shards == 1:
+        what = "asking the teacher" if made.teacher else "cutting patches"
     images, unreleased = len(group) * -(-plan.count // window), 0
     with (
         write_whole(path, force, made.file_bytes(plan.count)) as temporary,
@@ -281,7 +283,6 @@ def make_shard(
         for first in range(0, plan.count, window):
             rows = slice(first, min(first + window, plan.count))
             views = writer.gt[rows], writer.lr[rows], writer.crc[rows]
-            teach = made.teacher.answer if made.teacher else None
             for written in cut_window(plan, group, first, *views, workers=count_workers(workers), teach=teach):
                 unreleased += written * made.patch_bytes
                 if unreleased > RELEASE:
