@@ -264,6 +264,13 @@ def fetch_command(
     help="Also save the 40 BMPs of each image, as data_aug.m does.",
 )
 @click.option(
+    "--offset",
+    type=(click.IntRange(0), click.IntRange(0)),
+    metavar="Y X",
+    default=(0, 0),
+    help="Rows and columns to cut off each image first: below the scale, they give other LR pixels.",
+)
+@click.option(
     "--teacher",
     "teachers",
     multiple=True,
@@ -282,9 +289,9 @@ def fetch_command(
 @quiet_option
 def make_train_command(
     scale: str, stage: Any, images: Path | None, out: Path | None, seed: int, storage: Any, shards: int,
-    dask: str | None, lr_patch: int | None, save_augmented: Path | None, teachers: tuple[Path, ...], memory: int,
-    dry_run: bool, skip_bad: bool, workers: int | None, data_root: Path | None, json_file: str | None, force: bool,
-    quiet: bool,
+    dask: str | None, lr_patch: int | None, save_augmented: Path | None, offset: tuple[int, int],
+    teachers: tuple[Path, ...], memory: int, dry_run: bool, skip_bad: bool, workers: int | None,
+    data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make the LR/GT patches of IDN's training as one HDF5 file.
 
@@ -296,6 +303,7 @@ def make_train_command(
       idn make-train --scale 4 --stage finetune
       idn make-train --scale 2 --images DIV2K --shards 8 --storage uint8 --dry-run
       idn make-train --scale 2 --images DIV2K --shards 100 --dask tcp://host:8786
+      idn make-train --scale 4 --offset 1 2 --out offset12.h5
       idn make-train --scale 4 --teacher best.safetensors --storage uint8 --out taught.h5
     """
     from dataclasses import asdict
@@ -306,6 +314,8 @@ def make_train_command(
     from idn_data.sources import find_data_root, find_set
     from idn_data.tables import format_bytes, format_estimate
 
+    if save_augmented and any(offset):
+        raise click.UsageError("--save-augmented saves whole images; give it without --offset")
     if dask is not None:
         if teachers:
             raise click.UsageError("--teacher does not go with --dask; make the shards here, without it")
@@ -316,7 +326,7 @@ def make_train_command(
         check_cluster(dask)  # before all the images are read
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
-    recipe = Recipe(int(scale), stage, lr_patch)
+    recipe = Recipe(int(scale), stage, lr_patch, offset)
     images = images or find_set("291", root)
     out = out or root / "train_data" / recipe.file_name
     if shards == 1 and not dry_run:

@@ -27,7 +27,7 @@ def count_grid(height: int, width: int, recipe: Recipe) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _count_image(height: int, width: int, recipe: Recipe) -> int:
-    return sum(int(np.prod(count_grid(h, w, recipe))) for h, w in variant_shapes(height, width))
+    return sum(int(np.prod(count_grid(h, w, recipe))) for h, w in variant_shapes(*recipe.crop(height, width)))
 
 
 def count_patches(sizes: Iterable[tuple[int, int]], recipe: Recipe) -> int:
@@ -62,7 +62,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must lie in 0…2^63-1; got {self.seed}")
-        counts = [int(np.prod(count_grid(h, w, self.recipe))) for size in self.sizes for h, w in variant_shapes(*size)]
+        shapes = [shape for image in range(len(self.sizes)) for shape in self.shapes(image)]
+        counts = [int(np.prod(count_grid(h, w, self.recipe))) for h, w in shapes]
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         found = int(starts[-1])
         order = np.random.default_rng([self.seed, self.shard]).permutation(found)
@@ -82,6 +83,10 @@ class Plan:
         """Patches in the file: the multiple of 64 below `found`."""
         return self.found // BATCH * BATCH
 
+    def shapes(self, image: int) -> list[tuple[int, int]]:
+        """Height and width of the 40 variants of an image, its offset cut off."""
+        return variant_shapes(*self.recipe.crop(*self.sizes[image]))
+
     def variant_places(self, image: int, variant: int) -> NDArray[np.intp]:
         """Rows of the file for the patches of one variant, in grid order; -1 for a patch left out."""
         k = image * VARIANTS + variant
@@ -94,7 +99,7 @@ class Plan:
         number = int(np.flatnonzero(self.places == row)[0])
         k = int(np.searchsorted(self.starts, number, side="right")) - 1
         image, variant = divmod(k, VARIANTS)
-        _, columns = count_grid(*variant_shapes(*self.sizes[image])[variant], self.recipe)
+        _, columns = count_grid(*self.shapes(image)[variant], self.recipe)
         y, x = divmod(number - int(self.starts[k]), columns)
         return image, variant, y * self.recipe.gt_side, x * self.recipe.gt_side
 
@@ -163,12 +168,15 @@ def cut_image(
     if y.shape != plan.sizes[image]:
         was, now = plan.sizes[image], y.shape
         raise ValueError(f"image {image} changed while it was in use: {was[0]}x{was[1]} before, {now[0]}x{now[1]} now")
-    kernels, scale = load_kernels(), plan.recipe.scale
+    kernels, scale, (top, left) = load_kernels(), plan.recipe.scale, plan.recipe.offset
     last, written, levels = first + len(gt), 0, gt_levels(gt.dtype)
     lr_bytes = lr.reshape(len(lr), -1).view(np.uint8)
     crc = np.empty((0, 2), np.uint32) if crc is None else crc
+    if plan.starts[image * VARIANTS] == plan.starts[(image + 1) * VARIANTS]:
+        return 0  # too small for a patch, or for the offset
+    y = y[top:, left:]
     variants: Iterable[Any] = make_taught_pairs(y, scale, teach) if teach else make_variants(y)
-    for number, (variant, shape) in enumerate(zip(variants, variant_shapes(*y.shape), strict=True)):
+    for number, (variant, shape) in enumerate(zip(variants, plan.shapes(image), strict=True)):
         places = plan.variant_places(image, number)
         here = int(((places >= first) & (places < last)).sum())
         if here:

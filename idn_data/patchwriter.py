@@ -48,6 +48,7 @@ class Header:
     shards: int
     versions: dict[str, str]
     teacher: tuple[str, ...] = ()  # SHA-256 of the weights that answered for GT
+    offset: tuple[int, int] = (0, 0)  # rows and columns cut off each image before all else
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
@@ -77,6 +78,9 @@ class Header:
             "checksums": "crc32: zlib's CRC-32 of each LR, its bytes, and GT, as bytes k; digest: SHA-256 of "
             + ", ".join(PARTS),
         }
+        if any(self.offset):
+            said["offset"] = list(self.offset)
+            said["recipe"] = f"of each image the offset's rows and columns cut off first; {said['recipe']}"
         if self.teacher:
             said["teacher"] = ", ".join(self.teacher)
             said["recipe"] = f"{said['recipe']}; GT then by the teacher: weights of that SHA-256, self-ensemble, mean"

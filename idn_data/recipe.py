@@ -19,14 +19,17 @@ _LR_PATCH = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the patches of a training file are: scale, stage, and the side of an LR patch in pixels.
+    """What the patches of a training file are: scale, stage, the side of an LR patch, and what is cut off each image.
 
     ``lr_patch=None`` takes the README's value. GT patches are ``scale`` times as large, and the grid has no overlap.
+    ``offset``: rows and columns cut off the top and left of an image before all else. One pixel moves the grid of the
+    patches, and that of the LR pixels as well: at ×4 an image has 16 different LR images, one for each offset in 0…3.
     """
 
     scale: int
     stage: Stage
     lr_patch: int | None = None
+    offset: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -37,6 +40,11 @@ class Recipe:
             object.__setattr__(self, "lr_patch", _LR_PATCH[self.stage, self.scale])
         if not 1 <= self.lr_side <= 1024:
             raise ValueError(f"the LR patch side must lie in 1…1024; got {self.lr_patch}")
+        object.__setattr__(self, "offset", tuple(self.offset))  # JSON keeps a list
+        if len(self.offset) != 2 or not all(0 <= k < self.gt_side for k in self.offset):
+            raise ValueError(
+                f"the offset must be two numbers in 0…{self.gt_side - 1}, below a GT patch; got {list(self.offset)}"
+            )
 
     @property
     def lr_side(self) -> int:
@@ -48,6 +56,10 @@ class Recipe:
     def gt_side(self) -> int:
         """Side of a GT patch, pixels."""
         return self.lr_side * self.scale
+
+    def crop(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what the offset leaves of an image."""
+        return max(height - self.offset[0], 0), max(width - self.offset[1], 0)
 
     @property
     def file_name(self) -> str:

@@ -83,8 +83,9 @@ def read_patches(
     -------
     (lr, gt), scale, digest
         (N, 1, p, p) float32; (N, 1, s·p, s·p) uint8, k for k/255; the
-        digests of the sources, separated by spaces, +SEED after one where
-        the order of the patches is not that of seed 0.
+        digests of the sources, separated by spaces; after one +SEED where
+        the order of the patches is not that of seed 0, @Y,X where an offset
+        was cut off, and the first twelve digits of its teachers'.
 
     Raises
     ------
@@ -96,7 +97,12 @@ def read_patches(
         with PatchFile(path) as file:
             shapes.append((file.count, file.scale, file.lr_side, file.gt_side))
             seed = file.attributes.get("seed")  # of the patches' order: 0 unless asked for
-            digests.append(str(file.attributes.get("source_digest", "unknown")) + (f"+{seed}" if seed else ""))
+            digest = str(file.attributes.get("source_digest", "unknown")) + (f"+{seed}" if seed else "")
+            if offset := file.attributes.get("offset"):
+                digest += "@" + str(offset).strip("[]").replace(" ", "")
+            if teacher := file.attributes.get("teacher"):
+                digest += "".join(f"~{name[:12]}" for name in str(teacher).split(", "))
+            digests.append(digest)
     if not shapes:
         raise PatchFileError("no patch file was named; idn make-train makes one")
     if len({shape[1:] for shape in shapes}) > 1:

@@ -335,6 +335,7 @@ def make_header(made: TrainSet, shard: int, group: list[Source]) -> Header:
         shards=made.shards,
         versions=read_versions(),
         teacher=made.teacher.digests if made.teacher else (),
+        offset=made.recipe.offset,
     )
 
 

@@ -57,7 +57,10 @@ def verify_patches(
             raise ValueError(f"{file.path}: the attribute {name!r} is missing; make the file again")
         if not isinstance(said[name], kind):
             raise ValueError(f"{file.path}: the attribute {name!r} is {str(said[name])[:40]!r}; make the file again")
-    recipe = Recipe(said["scale"], said["stage"], said["lr_patch"])
+    offset = said.get("offset", [0, 0])
+    if not isinstance(offset, list) or not all(isinstance(k, int) for k in offset):
+        raise ValueError(f"{file.path}: the attribute 'offset' is {str(offset)[:40]!r}; make the file again")
+    recipe = Recipe(said["scale"], said["stage"], said["lr_patch"], tuple(offset))
     seed, shard, digest = said["seed"], max(0, said["shard"]), said["source_digest"]
     if (recipe.scale, recipe.lr_side) != (file.scale, file.lr_side) or np.float64 in (file.lr.dtype, file.gt.dtype):
         raise ValueError(f"{file.path}: the patches are not of the sizes and types that it says; make the file again")

@@ -107,6 +107,20 @@ def test_make_train_inspect_verify(photos: Path, tmp_path: Path) -> None:
     assert json.loads(run("inspect", out, "--json", "-").stdout)["patches"] == estimate["patches"]
 
 
+def test_make_train_with_an_offset(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "offset.h5"
+    common = ["make-train", "--scale", "4", "--images", photos, "--lr-patch", "19", "--storage", "uint8", "--out", out]
+    check_failure(run(*common, "--offset", "76", "0"), 1, "the offset must be two numbers in 0…75")
+    check_failure(run(*common, "--offset", "1", "-1"), 2, "-1")
+    augmented = run(*common, "--offset", "1", "2", "--save-augmented", tmp_path / "aug")
+    check_failure(augmented, 2, "--save-augmented saves whole images; give it without --offset")
+    made = run(*common, "--offset", "1", "2")
+    assert made.exit_code == 0, made.output
+    seen = run("inspect", out, "--verify", "--against-images", "--images", photos)
+    assert seen.exit_code == 0, seen.output
+    assert "[1, 2]" in seen.output
+
+
 def test_make_train_by_a_teacher(photos: Path, tmp_path: Path) -> None:
     weights, out = find_weights("idn", 4), tmp_path / "taught.h5"
     common = ["make-train", "--scale", "4", "--images", photos, "--lr-patch", "19", "--storage", "uint8", "--out", out]

@@ -78,3 +78,17 @@ def test_shards_sort_in_order() -> None:
     shards = [name_shard("a.h5", k, 11) for k in range(11)]
     assert sorted(shards) == shards
     assert len(set(shards)) == 11
+
+
+def test_an_offset_is_cut_off_the_images() -> None:
+    recipe = Recipe(4, "finetune", 19, (1, 3))
+    assert recipe.crop(100, 90) == (99, 87)
+    assert recipe.crop(1, 2) == (0, 0)
+    assert recipe == Recipe(4, "finetune", 19, [1, 3])  # type: ignore[arg-type]  # as JSON keeps it
+    assert Recipe(4, "finetune", 19).offset == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [(76, 0), (0, -1), (1,)])
+def test_wrong_offset(offset: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"the offset must be two numbers in 0…75, below a GT patch; got \["):
+        Recipe(4, "finetune", 19, offset)  # type: ignore[arg-type]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from idn_data.recipe import Recipe
 from idn_data.shards import find_patch_files, read_patches
-from idn_data.trainset import make_train, plan_train
+from idn_data.trainset import Teacher, make_train, plan_train
 
 
 def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
@@ -57,3 +58,13 @@ def test_the_digest_knows_the_order_of_the_patches(photos: Path, tmp_path: Path)
     """A run is not resumed with a file of the same images in another order."""
     digests = [read_patches(make_file(photos, tmp_path / f"{seed}.h5", seed=seed))[2] for seed in (0, 5)]
     assert digests[1] == digests[0] + "+5"
+
+
+def test_the_digest_knows_the_offset_and_the_teachers(photos: Path, tmp_path: Path) -> None:
+    def digest(name: str, offset: tuple[int, int] = (0, 0), **given: Any) -> str:
+        made = plan_train(photos, tmp_path / name, Recipe(4, "pretrain", 5, offset), **given)
+        return read_patches(make_train(made))[2]
+
+    plain, teacher = digest("plain.h5"), Teacher(lambda lr: np.kron(lr, np.ones((4, 4))), ("a" * 64, "b" * 64))
+    assert digest("offset.h5", (1, 2), seed=5) == plain + "+5@1,2"
+    assert digest("taught.h5", teacher=teacher) == plain + "~" + "a" * 12 + "~" + "b" * 12

@@ -774,3 +774,39 @@ def test_a_teachers_file_does_not_depend_on_the_workers(photos: Path, tmp_path: 
     for workers in (1, 3):
         make_train(plan_train(photos, tmp_path / f"{workers}.h5", SMALL, teacher=teacher), workers=workers)
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "3.h5").read_bytes()
+
+
+def test_an_offset_is_a_folder_of_images_cut_by_hand(photos: Path, tmp_path: Path) -> None:
+    """Same patches, in the same rows, as from files that hold the rest of each image; one has nothing left."""
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    shutil.copytree(photos, tmp_path / "whole")
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(2, 32)).save(tmp_path / "whole" / "low.png")
+    for path in sorted((tmp_path / "whole").iterdir()):
+        pixels = np.asarray(Image.open(path))[2:, 1:]
+        if pixels.size:
+            Image.fromarray(pixels).save(folder / f"{path.stem}.png")
+    recipe = Recipe(3, "pretrain", 5, (2, 1))
+    made = plan_train(tmp_path / "whole", tmp_path / "offset.h5", recipe, storage="uint8")
+    make_train(made)
+    make_train(plan_train(folder, tmp_path / "hand.h5", SMALL, storage="uint8"))
+    with PatchFile(tmp_path / "offset.h5") as file, PatchFile(tmp_path / "hand.h5") as hand:
+        assert file.attributes["offset"] == [2, 1]
+        assert "offset" not in hand.attributes
+        assert np.array_equal(file.lr[:], hand.lr[:])
+        assert np.array_equal(file.gt[:], hand.gt[:])
+        assert verify_patches(file, tmp_path / "whole") == 0
+        image, variant, y, x = made.plan(0, made.groups()[0]).locate(0)
+        shown = list(make_variants(read_y(made.sources[image].path)[2:, 1:]))[variant]
+        assert np.array_equal(file.gt[0, 0], shown[y : y + recipe.gt_side, x : x + recipe.gt_side])
+
+
+def test_shards_of_another_offset_are_not_kept(photos: Path, tmp_path: Path) -> None:
+    def plan(*offset: int) -> TrainSet:
+        return plan_train(photos, tmp_path / "t.h5", Recipe(3, "pretrain", 5, offset), shards=2)
+
+    make_train(plan(1, 0))
+    assert find_finished(plan(1, 0)) == [0, 1]
+    for other in ((0, 0), (0, 1)):
+        with pytest.raises(FileExistsError, match=r"was made with .*(recipe of each|offset .1, 0., now .0, 1)"):
+            find_finished(plan(*other))

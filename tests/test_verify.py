@@ -136,3 +136,15 @@ def test_verify_refuses_another_count(photos: Path, tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"holds \d+ patches where these images yield \d+"),
     ):
         verify_patches(patches, photos)
+
+
+def test_verify_refuses_an_offset_that_is_none(photos: Path, tmp_path: Path) -> None:
+    make_train(plan_train(photos, tmp_path / "out.h5", Recipe(3, "pretrain", 5, (1, 2))))
+    drop_checksums(tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        file.attrs["offset"] = "far"
+    with (
+        PatchFile(tmp_path / "out.h5") as file,
+        pytest.raises(ValueError, match="the attribute 'offset' is 'far'; make the file again"),
+    ):
+        verify_patches(file, photos)
