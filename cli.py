@@ -308,7 +308,7 @@ def make_train_command(
     """
     from dataclasses import asdict
 
-    from idn_data import trainset
+    from idn_data import augmented, trainset
     from idn_data.atomic import check_target
     from idn_data.recipe import Recipe
     from idn_data.sources import find_data_root, find_set
@@ -349,7 +349,7 @@ def make_train_command(
                 click.echo(format_estimate(estimate))
             return
         if save_augmented:
-            trainset.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
+            augmented.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
         kept = [] if force else trainset.find_finished(made)
         if dask is None:
             paths = trainset.make_train(made, force=force, workers=workers, progress=progress)

@@ -23,7 +23,7 @@ from idn_data.patches import Plan
 from idn_data.patchfile import PatchFile, PatchFileError
 from idn_data.recipe import BATCH, SCALES, STAGES, Recipe
 from idn_data.sources import BadImagesError
-from idn_data.trainset import Teacher, TrainSet, find_finished, make_train, plan_train, save_augmented
+from idn_data.trainset import Teacher, TrainSet, find_finished, make_train, plan_train
 from idn_data.verify import verify_patches
 
 if TYPE_CHECKING:
@@ -708,41 +708,6 @@ def test_estimate(tmp_path: Path, storage: str, shards: int) -> None:
 
 
 # --- the augmented images ---
-
-
-def test_save_augmented(photos: Path, tmp_path: Path) -> None:
-    made = plan_train(photos, tmp_path / "out.h5", SMALL)
-    folder = tmp_path / "new" / "aug"
-    assert save_augmented(made.sources, folder, workers=2) == 200
-    assert list_tree(folder) == sorted(f"{p.stem}_{k}.bmp" for p in list_images(photos) for k in range(40))
-    for path in list_images(photos):
-        for k, variant in enumerate(make_variants(read_y(path))):
-            with Image.open(folder / f"{path.stem}_{k}.bmp") as picture:
-                assert (picture.format, picture.mode) == ("BMP", "L")
-                np.testing.assert_array_equal(np.asarray(picture), variant)
-
-
-def test_save_augmented_refuses_equal_stems(photos: Path, tmp_path: Path) -> None:
-    Image.new("L", (90, 80)).save(photos / "harbour.tif")
-    made = plan_train(photos, tmp_path / "out.h5", SMALL)
-    with pytest.raises(ValueError, match="two images are called 'harbour'"):
-        save_augmented(made.sources, tmp_path / "aug")
-    assert not (tmp_path / "aug").exists()
-
-
-@pytest.mark.parametrize("number", [0, 7, 39])
-def test_save_augmented_refuses_a_name_that_stands_before_writing(photos: Path, tmp_path: Path, number: int) -> None:
-    made = plan_train(photos, tmp_path / "out.h5", SMALL)
-    folder = tmp_path / "aug"
-    folder.mkdir()
-    (folder / f"stone_{number}.bmp").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match=rf"stone_{number}\.bmp exists already"):
-        save_augmented(made.sources, folder)
-    assert list_tree(folder) == [f"stone_{number}.bmp"]
-    assert save_augmented(made.sources, folder, force=True) == 200
-    (folder / f"harbour_{number}.bmp").unlink()
-    assert save_augmented(made.sources, folder) == 200  # what a stopped command made is kept
-    assert len(list_tree(folder)) == 200
 
 
 def test_a_teacher_answers_for_gt(photos: Path, tmp_path: Path) -> None:
