@@ -62,8 +62,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must lie in 0…2^63-1; got {self.seed}")
-        shapes = [shape for image in range(len(self.sizes)) for shape in self.shapes(image)]
-        counts = [int(np.prod(count_grid(h, w, self.recipe))) for h, w in shapes]
+        images = range(len(self.sizes))
+        counts = [int(np.prod(count_grid(h, w, self.recipe))) for image in images for h, w in self.shapes(image)]
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         found = int(starts[-1])
         order = np.random.default_rng([self.seed, self.shard]).permutation(found)
