@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from idn_data.recipe import SCALES, STAGES, Stage
 
-Loss = Literal["l1", "l2"]
+Loss = Literal["l1", "l2", "l1+ssim"]
 Schedule = Literal["steps", "cosine"]
 Precision = Literal["float32", "bf16"]
 Preset = Literal["readme", "express"]
@@ -22,9 +22,9 @@ class Config:
     "steps": divided by 10 every `decay_epochs` (0: never); "cosine": down to zero at the last step. clip : the gradient
     of all weights together is shortened to this norm; 0: never. Adam and Muon do not mind its unit, so a clip far below
     any gradient makes each batch count the same. weight_decay : λ of λ/2·‖w‖², on weights only; with Muon, each step
-    takes rate·λ of the weights off, whatever the gradient. The loss is ½Σ(y - f)² or Σ|y - f| over the pixels of a
-    patch, its mean over the batch. reconstruction_std : 0 for He's rule. average : decay of the moving average of the
-    weights that is validated and kept, less in the first steps; 0: the weights themselves.
+    takes rate·λ of the weights off, whatever the gradient. loss : see `loss.compute_loss`. reconstruction_std : 0
+    for He's rule. average : decay of the moving average of the weights that is validated and kept, less in the first
+    steps; 0: the weights themselves.
     """
 
     scale: int

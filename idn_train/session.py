@@ -14,9 +14,9 @@ from idn_data.pictures import save_picture
 from idn_data.weightfile import find_weights, tidy_name
 from idn_train.checkpoint import load_weights
 from idn_train.device import choose_threads
+from idn_train.loss import compute_loss
 from idn_train.network import IDN
 from idn_train.runstate import TrainingError
-from idn_train.trainer import compute_loss
 from idn_train.upscale import make_method
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from idn_train.checkpoint import load_weights
 from idn_train.config import schedule_at
 from idn_train.graph import CapturedStep
+from idn_train.loss import compute_loss
 from idn_train.network import IDN
 from idn_train.optimizer import blend_weights, make_optimizers, set_rates
 from idn_train.runstate import RunState, TrainingError
@@ -26,16 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from idn_train.batches import Patches
-    from idn_train.config import Config, Loss
+    from idn_train.config import Config
 
 DIVERGED = 20.0  # times the loss of the first steps
-
-
-def compute_loss(sr: Tensor, gt: Tensor, kind: Loss) -> Tensor:
-    """½Σ(gt - sr)² or Σ|gt - sr| over the pixels of a patch, mean over the batch; (N, 1, H, W) both, float32."""
-    difference = sr.float() - gt
-    total = difference.abs().sum() if kind == "l1" else 0.5 * difference.square().sum()
-    return total / len(gt)
 
 
 @dataclass(frozen=True)
