@@ -687,7 +687,9 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a step.  [default: 64]")
 @click.option(
-    "--loss", type=click.Choice(("l1", "l2", "l1+ssim")), help="[default: pretrain l2, finetune and express l1]"
+    "--loss",
+    type=click.Choice(("l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim")),
+    help="log-…: as scores, in dB of each patch.  [default: pretrain l2, finetune and express l1]",
 )
 @click.option(
     "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from idn_data.recipe import SCALES, STAGES, Stage
 
-Loss = Literal["l1", "l2", "l1+ssim"]
+Loss = Literal["l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim"]
 Schedule = Literal["steps", "cosine"]
 Precision = Literal["float32", "bf16"]
 Preset = Literal["readme", "express"]

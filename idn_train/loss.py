@@ -14,37 +14,50 @@ if TYPE_CHECKING:
 
 SSIM_SHARE = 0.05  # of 1 - SSIM beside a mean of absolute differences: at the end of x4 half of their gradient
 SIDE, STRIDE = 6, 3  # of the squares of pixels that are compared
+# Below these means a patch counts in proportion, above them by its ratio: about what the smoothest tenth of x4 ends at.
+BEND = {"log-l2": 3e-4, "log-l1": 0.004, "log-l1+ssim": 0.006}
 
 
 def compute_loss(sr: Tensor, gt: Tensor, kind: Loss) -> Tensor:
-    """½Σ(gt - sr)², Σ|gt - sr|, or Σ|gt - sr| + 0.05·P·(1 - SSIM) over the P pixels of a patch; mean over the batch.
+    """What a batch loses, patch by patch; mean over the batch, a scalar, float32.
+
+    ========  =========================================================================================
+    l2        ½Σ(gt - sr)²
+    l1        Σ|gt - sr|
+    l1+ssim   P·(mae + 0.05·(1 - SSIM)), P pixels, mae their mean absolute difference
+    log-…     in dB: 10·log10(1 + mse/c), 20·log10(1 + mae/c), 20·log10(1 + (mae + 0.05·(1 - SSIM))/c)
+    ========  =========================================================================================
 
     Parameters
     ----------
     sr, gt : (N, 1, H, W) tensors
         0…1; gt float32.
-    kind : {"l2", "l1", "l1+ssim"}
-        The last follows Zhao, Gallo, Frosio and Kautz, "Loss functions for image restoration with neural networks"
-        (IEEE TCI 2017), with one scale and a smaller share of SSIM, as PSNR is to stay the aim.
+    kind : {"l2", "l1", "l1+ssim", "log-l2", "log-l1", "log-l1+ssim"}
+        SSIM as in Zhao, Gallo, Frosio and Kautz, "Loss functions for image restoration with neural networks"
+        (IEEE TCI 2017), with one scale and a smaller share, as PSNR is to stay the aim. In a sum the rough patches
+        rule; scores are means of dB, where a smooth picture counts as much as a rough one: hence log-….
 
     Raises
     ------
     ValueError
-        For patches too small for "l1+ssim".
+        For patches too small for SSIM.
     """
     sr = sr.float()
-    difference = sr - gt
-    total = 0.5 * difference.square().sum() if kind == "l2" else difference.abs().sum()
-    if kind == "l1+ssim":
+    difference, pixels = sr - gt, gt[0].numel()
+    each = difference.square() if kind.endswith("l2") else difference.abs()
+    each = each.sum((1, 2, 3))  # (N,)
+    if kind.endswith("+ssim"):
         if min(gt.shape[-2:]) < SIDE:
             have = f"{gt.shape[-2]}x{gt.shape[-1]}"
-            raise ValueError(f"l1+ssim compares {SIDE}x{SIDE} pixels; got GT patches of {have}; give --loss l1")
-        total = total + SSIM_SHARE * gt.numel() * (1 - compare_structure(sr, gt))
-    return total / len(gt)
+            raise ValueError(f"{kind} compares {SIDE}x{SIDE} pixels; got GT patches of {have}; give --loss {kind[:-5]}")
+        each = each + SSIM_SHARE * pixels * (1 - compare_structure(sr, gt))
+    if kind.startswith("log-"):
+        each = torch.log10(1 + each / (pixels * BEND[kind])) * (10 if kind == "log-l2" else 20)
+    return each.mean() * (0.5 if kind == "l2" else 1)
 
 
 def compare_structure(sr: Tensor, gt: Tensor) -> Tensor:
-    """Mean SSIM of (N, 1, H, W) both, 0…1, float32, over squares of 6 x 6 pixels, one every 3 pixels.
+    """SSIM of (N, 1, H, W) both, 0…1, float32: the mean of each, (N,), over 6 x 6 pixels every 3 pixels.
 
     (2·mx·my + C1)·(2·cov + C2) / ((mx² + my² + C1)·(vx + vy + C2)), C1 = 0.01², C2 = 0.03² (Wang et al. 2004). The
     square is about as wide as the Gaussian of `idn_data.ssim` (σ = 1.5; a square of side w has σ² = (w² - 1)/12). A
@@ -55,4 +68,4 @@ def compare_structure(sr: Tensor, gt: Tensor) -> Tensor:
     mx, my, mxy, squares = functional.avg_pool2d(maps, SIDE, STRIDE).unbind(1)  # (N, (H - 6)//3 + 1, …) each
     product, power = mx * my, mx * mx + my * my
     top = (2 * product + 0.01**2) * (2 * (mxy - product) + 0.03**2)
-    return (top / ((power + 0.01**2) * (squares - power + 0.03**2))).mean()
+    return (top / ((power + 0.01**2) * (squares - power + 0.03**2))).mean((1, 2))

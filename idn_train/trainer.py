@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from idn_train.batches import Patches
-    from idn_train.config import Config
+    from idn_train.config import Config, Loss
 
 DIVERGED = 20.0  # times the loss of the first steps
 
@@ -177,7 +177,7 @@ def train(
             due = at_end or (now - validated > validate_minutes * 60 if validate_minutes else run.step % every == 0)
             keep = due or interrupted or now - saved > save_minutes * 60
             if keep or run.step % 50 == 0:  # before anything is saved: a state with NaN is worth nothing
-                losses.append(check_loss(float(loss), first_loss, run.step, folder))
+                losses.append(check_loss(float(loss), first_loss, run.step, folder, config.loss))
                 first_loss = first_loss or losses[0]
             if watch and rank == 0 and (now - shown > 1 or at_end):
                 shown = now
@@ -217,9 +217,12 @@ def agree(value: int, device: torch.device) -> int:
     return int(tensor)
 
 
-def check_loss(loss: float, first: float | None, step: int, folder: Path) -> float:
+def check_loss(loss: float, first: float | None, step: int, folder: Path, kind: Loss) -> float:
     """The loss, if the run may go on."""
-    if math.isfinite(loss) and (first is None or loss < DIVERGED * first):
+    limit = math.inf
+    if first is not None:  # in dB, so many times is so much more
+        limit = first + 20 * math.log10(DIVERGED) if kind.startswith("log-") else DIVERGED * first
+    if math.isfinite(loss) and loss < limit:
         return loss
     what = "is not finite" if not math.isfinite(loss) else f"grew to {loss:.3g} from {first:.3g}"
     good = [str(path) for name in ("best", "last") if (path := folder / f"{name}.safetensors").is_file()]

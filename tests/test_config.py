@@ -46,7 +46,7 @@ def test_schedules() -> None:
     [
         ({"scale": 5}, "scale must be one of 2, 3, 4; got 5"),
         ({"stage": "test"}, "stage must be one of pretrain, finetune"),
-        ({"loss": "l3"}, r"loss must be one of l1, l2, l1\+ssim; got 'l3'"),
+        ({"loss": "l3"}, r"loss must be one of l1, l2, l1\+ssim, log-l1, log-l2, log-l1\+ssim; got 'l3'"),
         ({"schedule": "linear"}, "schedule must be one of steps, cosine"),
         ({"precision": "fp8"}, "precision must be one of float32, bf16"),
         ({"batch": 0}, "batch must be at least 1"),

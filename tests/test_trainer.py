@@ -22,10 +22,10 @@ from idn_data.trainset import make_train, plan_train
 from idn_data.weightfile import read_tensors, write_tensors
 from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
-from idn_train.config import Config
+from idn_train.config import Config, Loss
 from idn_train.network import IDN
 from idn_train.runstate import TrainingError
-from idn_train.trainer import copy_weights, train
+from idn_train.trainer import check_loss, copy_weights, train
 
 QUICK = Config(4, loss="l1", steps=6, batch=4, rate=1e-3, reconstruction_std=0.001, weight_decay=0.0)
 
@@ -229,6 +229,14 @@ def test_divergence_names_the_last_good_checkpoint(patches: Patches, tmp_path: P
     with pytest.raises(TrainingError, match=r"step \d+: the loss (grew|is not finite).*--init .*last.safetensors --"):
         train(config, patches, tmp_path, validate_steps=1)
     assert load_weights_of_state(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "high", "higher"), [("l1", 199.0, 201.0), ("log-l1", 36.0, 36.1)])
+def test_twenty_times_the_first_loss_is_too_much(kind: Loss, high: float, higher: float, tmp_path: Path) -> None:
+    """20·log10(20) = 26.02 where the loss is in dB."""
+    assert check_loss(high, 10.0, 50, tmp_path, kind) == high
+    with pytest.raises(TrainingError, match=f"^step 50: the loss grew to {higher:.3g} from 10; lower --rate"):
+        check_loss(higher, 10.0, 50, tmp_path, kind)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
