@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
+
+from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, write_json, write_output
 
 # Only click is imported here, so that help is quick; each command imports what it needs.
 
@@ -47,96 +46,6 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, (ValueError, OSError, IndexError, ImportError)):
         return text
     return f"internal error, please report it ({type(error).__name__}: {text}); IDN_DEBUG=1 shows where"
-
-
-class Progress:
-    """A bar on standard error for each stretch of work; a plain line where that is no terminal."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet, self.what, self.bar = quiet, "", None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        if what != self.what:
-            self.close()
-            self.what = what
-            self.bar = click.progressbar(length=total, label=f"{what:<22}", file=sys.stderr, width=30, show_pos=True)
-            self.bar.__enter__()
-        if self.bar is not None:
-            self.bar.update(max(0, done - self.bar.pos))
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
-        self.bar, self.what = None, ""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class TrainingLine:
-    """One line on standard error, rewritten each second; a line each minute where that is no terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet, self.live, self.shown = quiet, sys.stderr.isatty(), 0.0
-
-    def __call__(self, at: Any) -> None:
-        now = time.monotonic()
-        if self.quiet or not (self.live or now - self.shown > 60 or at.step >= at.steps):
-            return
-        self.shown = now
-        psnr = "" if at.psnr is None else f"  PSNR {at.psnr:.2f} (best {at.best_psnr:.2f})"
-        left = f"{at.seconds_left / 60:.0f} min" if at.seconds_left >= 90 else f"{at.seconds_left:.0f} s"
-        text = f"{at.step:,}/{at.steps:,}  loss {at.loss:.4g}  rate {at.rate:.2g}  {at.patches_per_second:.0f}/s{psnr}"
-        click.echo(f"\r{text}  {left} left\x1b[K" if self.live else text, nl=not self.live, err=True)
-
-    def close(self) -> None:
-        if self.live and not self.quiet:
-            click.echo(err=True)
-
-
-def load_kernels_aloud(quiet: bool) -> None:
-    """Load the kernels; the first time on a machine they are compiled, which takes seconds and is said."""
-    from threading import Timer
-
-    from idn_data.resize import load_kernels
-
-    said = "compiling the resize kernels, once on this machine"
-    timer = Timer(1.5, lambda: None if quiet else click.echo(said, err=True))
-    timer.start()
-    try:
-        load_kernels()
-    finally:
-        timer.cancel()
-
-
-def write_output(target: str | None, text: str) -> bool:
-    """Write a report to the file its user named, or to standard output for ``-``; true if standard output is taken."""
-    if target == "-":
-        click.echo(text, nl=False)
-    elif target is not None:
-        from idn_data.atomic import write_text
-
-        write_text(target, text, force=True)
-    return target == "-"
-
-
-def write_json(target: str | None, value: object) -> bool:
-    """`write_output` of a value as JSON; what is not finite (the PSNR of equal images) becomes null."""
-
-    def tidy(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {k: tidy(v) for k, v in item.items()}
-        if isinstance(item, (list, tuple)):
-            return [tidy(v) for v in item]
-        return None if isinstance(item, float) and not math.isfinite(item) else item
-
-    value = tidy(value)
-    return write_output(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 data_root_option = click.option(
@@ -199,9 +108,9 @@ def fetch_command(
     from contextlib import nullcontext
     from dataclasses import asdict
 
-    from idn_data import download, fetch
-    from idn_data.sources import find_data_root, locate_set
-    from idn_data.tables import format_bytes, format_survey
+    from idn_data.images import download, fetch
+    from idn_data.images.sets import find_data_root, locate_set
+    from idn_data.scores.tables import format_bytes, format_survey
 
     if mirror and local:
         raise click.UsageError("--mirror and --from exclude each other")
@@ -223,7 +132,7 @@ def fetch_command(
         click.echo(fetch.TERMS, err=json_file == "-")
     files = fetch.choose_files(chosen)
     source = download.open_local(local) if local else nullcontext(download.Web(base, timeout))
-    with source as read, Progress(quiet) as progress:
+    with source as read, ProgressBar(quiet) as progress:
         outcomes = fetch.fetch_files(files, root, read, force=force, workers=workers, progress=progress)
     rows = [{**asdict(o.file), "file": str(o.path), "state": o.state, "why": o.why} for o in outcomes]
     if not write_json(json_file, rows):
@@ -308,11 +217,11 @@ def make_train_command(
     """
     from dataclasses import asdict
 
-    from idn_data import augmented, trainset
     from idn_data.atomic import check_target
-    from idn_data.recipe import Recipe
-    from idn_data.sources import find_data_root, find_set
-    from idn_data.tables import format_bytes, format_estimate
+    from idn_data.images.sets import find_data_root, find_set
+    from idn_data.patches import augmented, trainset
+    from idn_data.patches.recipe import Recipe
+    from idn_data.scores.tables import format_bytes, format_estimate
 
     if save_augmented and any(offset):
         raise click.UsageError("--save-augmented saves whole images; give it without --offset")
@@ -321,7 +230,7 @@ def make_train_command(
             raise click.UsageError("--teacher does not go with --dask; make the shards here, without it")
         if shards == 1:
             raise click.UsageError("--dask deals out shards; say with --shards how many, several for each worker")
-        from idn_data.cluster import check_cluster, make_train_on_cluster
+        from idn_data.patches.cluster import check_cluster, make_train_on_cluster
 
         check_cluster(dask)  # before all the images are read
     load_kernels_aloud(quiet)
@@ -337,7 +246,7 @@ def make_train_command(
         from idn_train.upscale import make_teacher
 
         teacher = make_teacher(teachers, int(scale), choose_device())
-    with Progress(quiet) as progress:
+    with ProgressBar(quiet) as progress:
         made = trainset.plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
             memory=memory << 20, teacher=teacher, progress=progress,
@@ -395,13 +304,13 @@ def inspect_command(
       idn inspect data/train_data/idn_train_x4.h5 --verify
       idn inspect data/train_data/idn_train_x4.h5 --against-images
     """
-    from idn_data.patchfile import PatchFile, PatchFileError
+    from idn_data.images.sets import find_data_root, find_set
+    from idn_data.patches.patchfile import PatchFile, PatchFileError
+    from idn_data.patches.verify import verify_patches
     from idn_data.pictures import draw_patches, save_picture
-    from idn_data.sources import find_data_root, find_set
-    from idn_data.verify import verify_patches
 
     against_images = against_images or images is not None
-    with PatchFile(file) as patches, Progress(quiet) as progress:
+    with PatchFile(file) as patches, ProgressBar(quiet) as progress:
         facts = patches.describe()
         if sheet:
             save_picture(draw_patches(patches), sheet, force)
@@ -458,15 +367,15 @@ def make_test_command(
       idn make-test Set5
       idn make-test Set14 B100 --scale 4 --out /tmp/mat
     """
-    from idn_data.sources import find_data_root, find_set
-    from idn_data.testset import make_test
+    from idn_data.images.sets import find_data_root, find_set
+    from idn_data.scores.testset import make_test
 
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     folders = [find_set(name, root) for name in sets]
     for folder in folders:
         target = (out / folder.name if len(sets) > 1 else out) if out else root / "test_data" / "mat" / folder.name
-        with Progress(quiet) as progress:
+        with ProgressBar(quiet) as progress:
             chosen = sorted({int(s) for s in scales or SCALES})
             count, skipped = make_test(
                 folder, target, chosen, force=force, skip_bad=skip_bad, workers=workers, progress=progress
@@ -525,10 +434,10 @@ def evaluate_command(
     """
     from dataclasses import replace
 
-    from idn_data import benchmark
     from idn_data.atomic import check_target
-    from idn_data.sources import find_data_root, find_present_sets
-    from idn_data.tables import format_comparison, format_csv, format_image_scores, format_scores
+    from idn_data.images.sets import find_data_root, find_present_sets
+    from idn_data.scores import benchmark
+    from idn_data.scores.tables import format_comparison, format_csv, format_image_scores, format_scores
 
     for name in methods:
         if name not in ("bicubic", "idn") and not name.endswith(".safetensors"):
@@ -541,8 +450,8 @@ def evaluate_command(
         if name == "bicubic":
             opened.append((benchmark.BICUBIC, wanted or every))
             continue
-        from idn_data.weightfile import list_shipped
         from idn_train.session import open_method
+        from idn_train.weightfile import list_shipped
 
         networks: list[Any] = (wanted or list_shipped() or every) if name == "idn" else [None]  # one for each scale
         for scale in networks:
@@ -556,7 +465,7 @@ def evaluate_command(
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     scores, rows, notes = [], [], []
-    with Progress(quiet) as progress:
+    with ProgressBar(quiet) as progress:
         for set_name in sets or find_present_sets(root):
             test_set = benchmark.open_set(set_name, root, workers)
             if save_images and not force:  # before anything is computed
@@ -619,14 +528,14 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     """
     from dataclasses import asdict
 
-    from idn_data import benchmark, parity
-    from idn_data.sources import find_data_root
+    from idn_data.images.sets import find_data_root
+    from idn_data.scores import benchmark, parity
 
     load_kernels_aloud(quiet)
     given = [reference for path in references for reference in parity.read_references(path)]
     verdicts = []
     to_stdout = json_file == "-"
-    with Progress(quiet or len(given) < 50) as progress:
+    with ProgressBar(quiet or len(given) < 50) as progress:
         shipped = list(parity.read_shipped())
         for done, reference in enumerate([*shipped, *given], 1):
             verdicts.append(parity.compare(reference))
@@ -753,9 +662,9 @@ def train_command(
     import torch
 
     from idn_data.atomic import hold
-    from idn_data.benchmark import open_set
-    from idn_data.shards import find_patch_files
-    from idn_data.sources import find_data_root
+    from idn_data.images.sets import find_data_root
+    from idn_data.patches.shards import find_patch_files
+    from idn_data.scores.benchmark import open_set
     from idn_train import device as devices
     from idn_train import session
     from idn_train.batches import load_patches
@@ -776,7 +685,7 @@ def train_command(
         test_set = None
     stops: list[int] = []
     folder.mkdir(parents=True, exist_ok=True)
-    with devices.join_processes(where) as rank, Progress(quiet or rank > 0) as progress, ExitStack() as stack:
+    with devices.join_processes(where) as rank, ProgressBar(quiet or rank > 0) as progress, ExitStack() as stack:
         if rank == 0:
             stack.enter_context(hold(folder))
             if restart:
@@ -874,9 +783,9 @@ def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool)
     Example:
       idn export-onnx idn --scale 2 --out idn_x2.onnx
     """
-    from idn_data.onnxfile import export_onnx
-    from idn_data.weightfile import find_weights
     from idn_train.checkpoint import load_weights
+    from idn_train.onnxfile import export_onnx
+    from idn_train.weightfile import find_weights
 
     network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
     if scale and int(scale) != network.scale:
@@ -912,10 +821,10 @@ def upscale_command(
     """
     if weights == "idn" and scale is None:
         raise click.UsageError("which scale? give --scale 2, 3 or 4, or --weights with a file of weights")
-    from idn_data.photos import plan_outputs
-    from idn_data.weightfile import find_weights
     from idn_train.checkpoint import load_weights
+    from idn_train.photos import plan_outputs
     from idn_train.upscale import TILE, upscale_photo
+    from idn_train.weightfile import find_weights
 
     network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
     if scale and int(scale) != network.scale:
@@ -923,7 +832,7 @@ def upscale_command(
     plan, failed = plan_outputs(photos, out, network.scale, suffix, force=force), 0
     for source, target in plan:
         try:
-            with Progress(quiet) as progress:
+            with ProgressBar(quiet) as progress:
                 upscale_photo(
                     network, source, target, tile=tile or TILE, self_ensemble=self_ensemble, force=force,
                     progress=progress,
@@ -956,14 +865,14 @@ def compare_command(
       idn compare butterfly.bmp --scale 4 --box 100 60 160 110 --weights idn --weights a.safetensors
     """
     from idn_data.atomic import check_target
-    from idn_data.figure import draw_figure
     from idn_data.pictures import save_picture
+    from idn_data.scores.figure import draw_figure
 
     check_target(out, force)
     methods = []
     if set(weights) != {"bicubic"}:  # bicubic is always there, and needs no torch
-        from idn_data.weightfile import list_shipped
         from idn_train.session import open_method
+        from idn_train.weightfile import list_shipped
 
         names = weights or (["idn"] if int(scale) in list_shipped() else [])
         methods = [open_method(name, int(scale))[0] for name in names if name != "bicubic"]
@@ -999,9 +908,10 @@ def report_command(
       idn report runs/a runs/b original_x4.safetensors --set Set5 --image Set5/head --image a.png
     """
     from idn_data.atomic import check_target, write_text
-    from idn_data.benchmark import open_set
-    from idn_data.report import find_images, make_report, read_runs
-    from idn_data.sources import find_data_root, find_present_sets
+    from idn_data.images.sets import find_data_root, find_present_sets
+    from idn_data.scores.benchmark import open_set
+    from idn_train.report.make import find_images, make_report
+    from idn_train.report.runs import read_runs
     from idn_train.session import open_method
 
     check_target(out, force)
@@ -1013,7 +923,7 @@ def report_command(
     except FileNotFoundError as error:  # the page still has curves and provenance
         click.echo(f"no scores: {error}", err=True)
         names = []
-    with Progress(quiet) as progress:
+    with ProgressBar(quiet) as progress:
         test_sets = [open_set(name, root, workers, progress) for name in names]
         pictures = find_images(images, test_sets, root)
         load_kernels_aloud(quiet)

@@ -9,44 +9,31 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_HOME = {
-    "imresize": "resize",
-    "METHODS": "resize",
-    "rgb2ycbcr": "color",
-    "rgb2y": "color",
-    "ycbcr2rgb": "color",
-    "im2double": "color",
-    "im2uint8": "color",
-    "psnr": "quality",
-    "ssim": "quality",
-    "shave": "quality",
-    "score": "quality",
-    "read_image": "images",
-    "read_y": "images",
-    "modcrop": "images",
-    "make_variants": "images",
-    "make_pair": "images",
-    "Recipe": "recipe",
-    "Plan": "patches",
-    "PatchFile": "patchfile",
-    "PatchDataset": "dataset",
-    "plan_train": "trainset",
-    "make_train": "trainset",
-    "make_test": "testset",
-    "make_test_pair": "testset",
-    "Method": "benchmark",
-    "evaluate": "benchmark",
-    "open_set": "benchmark",
-    "draw_figure": "figure",
-    "read_photo": "photos",
-    "read_caffemodel": "caffe",
+_ROOMS = {
+    "idn_data.matlab.resize": ("imresize", "METHODS"),
+    "idn_data.matlab.color": ("rgb2ycbcr", "rgb2y", "ycbcr2rgb", "im2double", "im2uint8"),
+    "idn_data.matlab.quality": ("psnr", "ssim"),
+    "idn_data.scores.protocols": ("shave", "score"),
+    "idn_data.images.decode": ("read_image", "read_y"),
+    "idn_data.images.variants": ("modcrop", "make_variants", "make_pair"),
+    "idn_data.patches.recipe": ("Recipe",),
+    "idn_data.patches.plan": ("Plan",),
+    "idn_data.patches.patchfile": ("PatchFile",),
+    "idn_train.dataset": ("PatchDataset",),
+    "idn_data.patches.trainset": ("plan_train", "make_train"),
+    "idn_data.scores.testset": ("make_test", "make_test_pair"),
+    "idn_data.scores.benchmark": ("Method", "evaluate", "open_set"),
+    "idn_data.scores.figure": ("draw_figure",),
+    "idn_train.photos": ("read_photo",),
+    "idn_train.caffe": ("read_caffemodel",),
 }
+_HOME = {name: module for module, names in _ROOMS.items() for name in names}
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
-        return getattr(import_module(f"idn_data.{_HOME[name]}"), name)
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'idn_data' has no attribute {name!r}")
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from idn_data.color import im2double, im2uint8, rgb2y
-from idn_data.images import modcrop, read_image
+from idn_data.images.decode import read_image
+from idn_data.images.variants import modcrop
+from idn_data.matlab.color import im2double, im2uint8, rgb2y
+from idn_data.matlab.resize import imresize
 from idn_data.pictures import Panel, draw_comparison
-from idn_data.quality import score
-from idn_data.resize import imresize
-from idn_data.testset import make_test_pair
+from idn_data.scores.protocols import score
+from idn_data.scores.testset import make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from idn_data.atomic import write_whole
-from idn_data.color import im2uint8
+from idn_data.matlab.color import im2uint8
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idn_data.patchfile import PatchFile
+    from idn_data.patches.patchfile import PatchFile
 
 _PAPER, _INK, _FAINT, _ACCENT = (255, 255, 255), (24, 24, 24), (110, 110, 110), (214, 40, 40)
 

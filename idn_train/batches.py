@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from idn_data.shards import read_patches
+from idn_data.patches.shards import read_patches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from idn_data.workers import Progress
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Patches:
 def load_patches(
     paths: Sequence[Path | str],
     device: torch.device | str = "cpu",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Patches:
     """Read patch files, ours or those of the MATLAB scripts, several shards as one, onto a device.
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from idn_data.recipe import SCALES
-from idn_data.weightfile import check_tensors, read_tensors, write_tensors
+from idn_data.patches.recipe import SCALES
 from idn_train.network import IDN
+from idn_train.weightfile import check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ FORMAT = 1  # of the weight file; raised when an older reader would misread it
 def save_weights(
     path: Path | str, network: IDN, metadata: Mapping[str, Any] | None = None, *, force: bool = False
 ) -> None:
-    """Write the weights of a network as float32, whole or not at all; errors as `idn_data.weightfile.write_tensors`.
+    """Write the weights of a network as float32, whole or not at all; errors as `idn_train.weightfile.write_tensors`.
 
     `metadata` says what made them (recipe, digest of the data, scores); ``format`` and ``scale`` are added.
     """
@@ -39,7 +39,7 @@ def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
     Raises
     ------
     ValueError
-        As `idn_data.weightfile.read_tensors`; and for a file that does not hold the weights of an IDN.
+        As `idn_train.weightfile.read_tensors`; and for a file that does not hold the weights of an IDN.
     """
     tensors, metadata = read_tensors(path)
     if isinstance(identity := metadata.get("identity"), dict):  # of a state, the mean of its weights, if it has one
@@ -98,9 +98,9 @@ def load_caffemodel(path: Path | str, scale: int | None = None) -> IDN:
     Raises
     ------
     ValueError
-        As `idn_data.caffe.read_caffemodel`, which reads it; and where the scale is unknown, or another than `scale`.
+        As `idn_train.caffe.read_caffemodel`, which reads it; and where the scale is unknown, or another than `scale`.
     """
-    from idn_data.caffe import read_caffemodel
+    from idn_train.caffe import read_caffemodel
 
     said, layers = read_caffemodel(path)
     if (scale := scale or said) is None:

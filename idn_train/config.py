@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from idn_data.recipe import SCALES, STAGES, Stage
+from idn_data.patches.recipe import SCALES, STAGES, Stage
 
 Loss = Literal["l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim"]
 Schedule = Literal["steps", "cosine"]

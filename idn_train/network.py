@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone uses)
 from torch import Tensor, nn
 
-from idn_data.recipe import SCALES
-from idn_data.resize import compute_weights
+from idn_data.matlab.resize import compute_weights
+from idn_data.patches.recipe import SCALES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,8 +97,8 @@ class IDN(nn.Module):
     @classmethod
     def from_pretrained(cls, source: int | Path | str) -> IDN:
         """Build a network with the weights that come along for a scale (2, 3, 4), or those of a file (.safetensors)."""
-        from idn_data.weightfile import find_weights
         from idn_train.checkpoint import load_weights
+        from idn_train.weightfile import find_weights
 
         return load_weights(find_weights("idn", source) if isinstance(source, int) else source)[0]
 

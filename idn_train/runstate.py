@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from idn_data.curves import read_metrics, write_rows
-from idn_data.weightfile import check_facts, check_tensors, read_tensors, write_tensors
 from idn_train.checkpoint import save_weights
+from idn_train.metrics import read_metrics, write_rows
 from idn_train.optimizer import Muon
+from idn_train.weightfile import check_facts, check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

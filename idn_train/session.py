@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from idn_data.benchmark import BICUBIC, Method, evaluate
-from idn_data.curves import draw_curve, open_tensorboard
 from idn_data.pictures import save_picture
-from idn_data.weightfile import find_weights, tidy_name
+from idn_data.scores.benchmark import BICUBIC, Method, evaluate
 from idn_train.checkpoint import load_weights
 from idn_train.device import choose_threads
 from idn_train.loss import compute_loss
+from idn_train.metrics import open_tensorboard
 from idn_train.network import IDN
+from idn_train.report.curves import draw_curve
 from idn_train.runstate import TrainingError
 from idn_train.upscale import make_method
+from idn_train.weightfile import find_weights, tidy_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from idn_data.benchmark import TestSet
+    from idn_data.scores.benchmark import TestSet
     from idn_train.batches import Patches
     from idn_train.config import Config
 

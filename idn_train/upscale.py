@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idn_data.benchmark import Method
-from idn_data.photos import enlarge_photo, enlarge_tiles
-from idn_data.trainset import Teacher
+from idn_data.patches.trainset import Teacher
+from idn_data.scores.benchmark import Method
 from idn_train.checkpoint import load_weights
+from idn_train.photos import enlarge_photo, enlarge_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from idn_data.photos import Tile
+    from idn_data.workers import Progress
     from idn_train.network import IDN
+    from idn_train.photos import Tile
 
 TILE = 384  # LR pixels; the network takes 2 KB for each one of a tile and its surroundings: 0.4 GB
 # Y of R, G, B in [0, 1], as MATLAB's rgb2ycbcr of doubles. With Cb and Cr as they are, R, G and B follow Y by 255/219.
@@ -57,7 +58,7 @@ def _upscale_tile(network: IDN, image: Tensor, self_ensemble: bool) -> Tensor:
 
 
 def _upscale_tiles(network: IDN, pixels: NDArray[Any], peak: float, tile: int, self_ensemble: bool) -> Iterator[Tile]:
-    """`idn_data.photos.enlarge_tiles` by a network."""
+    """`idn_train.photos.enlarge_tiles` by a network."""
     device = network.upsample.weight.device
 
     def enlarge(part: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,7 +100,7 @@ def upscale_y(
 
 
 def make_method(network: IDN, name: str, self_ensemble: bool = False) -> Method:
-    """A network under a name for `idn_data.benchmark.evaluate`, clipped before scoring; computes where it lies."""
+    """A network under a name for `idn_data.evaluate`, clipped before scoring; computes where it lies."""
 
     def upscale(lr: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
         if scale != network.scale:
@@ -110,7 +111,7 @@ def make_method(network: IDN, name: str, self_ensemble: bool = False) -> Method:
 
 
 def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) -> Teacher:
-    """Networks for `idn_data.trainset.plan_train`: the mean of their answers, each over 8 orientations.
+    """Networks for `idn_data.patches.trainset.plan_train`: the mean of their answers, each over 8 orientations.
 
     Raises
     ------
@@ -131,11 +132,11 @@ def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) 
 
 def upscale_photo(
     network: IDN, source: Path | str, target: Path | str, *, tile: int = TILE, self_ensemble: bool = False,
-    force: bool = False, progress: Callable[[str, int, int], None] | None = None,
+    force: bool = False, progress: Progress | None = None,
 ) -> tuple[int, int]:  # fmt: skip
     """Enlarge a photograph: Y by the network, Cb, Cr and alpha by MATLAB's bicubic; grey by the network alone.
 
-    Parameters, result and errors as `upscale_y` and `idn_data.photos.enlarge_photo`, which reads and writes it. Memory:
+    Parameters, result and errors as `upscale_y` and `photos.enlarge_photo`, which reads and writes it. Memory:
     source and result at 4 bytes for each pixel in colour, and what the network takes for one tile.
     """
 

@@ -7,16 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from PIL import Image
+from support.drawing import draw_photo
 
-from idn_data.sources import find_fixtures
+from idn_data.images.sets import find_fixtures
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from numpy.typing import NDArray
 
 NO_DATA = 'IDN_DATA does not name a folder with train_data/291 and test_data/Set5; see README, "Data"'
 NO_WEIGHTS = (
@@ -73,19 +72,6 @@ def exact() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def draw_photo(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    """A picture with what photographs have, smooth light, edges, texture and noise: (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    planes = []
-    for _ in range(3):
-        light = 110 + 60 * np.sin(2 * np.pi * (rng.uniform(0.3, 1) * x + rng.uniform(0.3, 1) * y))
-        edge = 50 * (y > rng.uniform(0.3, 0.6) + 0.2 * x) - 40 * (np.hypot(x - 0.4, y - 0.5) < rng.uniform(0.1, 0.3))
-        texture = 15 * np.sin(2 * np.pi * (rng.uniform(10, 30) * x + rng.uniform(10, 30) * y))
-        planes.append(light + edge + texture + rng.normal(0, 4, (height, width)))
-    return np.clip(np.stack(planes, axis=2), 0, 255).astype(np.uint8)  # safe: clipped
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner, Result
-from patchsamples import drop_checksums
 from PIL import Image
-from test_caffe import draw_blobs, encode_net
+from support.caffefiles import draw_blobs, encode_net
+from support.patchsamples import drop_checksums
 
 from cli import main
-from idn_data.images import read_image
-from idn_data.weightfile import find_weights
+from idn_data.images.decode import read_image
+from idn_train.weightfile import find_weights
 
 COMMANDS = sorted(main.commands)
 
@@ -296,7 +296,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             network.upsample.weight.zero_()
             network.upsample.bias.fill_(scale / 100)
         save_weights(tmp_path / "weights" / f"idn_x{scale}.safetensors", network, {"name": "IDN (ours)"})
-    monkeypatch.setattr("idn_data.weightfile.WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr("idn_train.weightfile.WEIGHTS", tmp_path / "weights")
     return tmp_path / "weights"
 
 
@@ -356,7 +356,7 @@ def test_upscale_stops_where_nothing_can_be_written(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("idn_data.photos.write_whole", fail)
+    monkeypatch.setattr("idn_train.photos.write_whole", fail)
     result = run("upscale", photos, "--scale", "2", "--out", tmp_path / "out", "--quiet")
     check_failure(result, 1, "idn: No space left on device")
     assert len(result.stderr.splitlines()) == 1
@@ -404,7 +404,8 @@ def test_compare_shows_the_network_that_comes_along(
 ) -> None:
     drawn = []
     monkeypatch.setattr(
-        "idn_data.figure.draw_figure", lambda *given: drawn.append([m.name for m in given[3]]) or Image.new("L", (1, 1))
+        "idn_data.scores.figure.draw_figure",
+        lambda *given: drawn.append([m.name for m in given[3]]) or Image.new("L", (1, 1)),
     )
     out = tmp_path / "a.png"
     other = shipped / "idn_x2.safetensors"
@@ -440,7 +441,7 @@ def test_unforeseen_errors_show_no_traceback(photos: Path, tmp_path: Path, monke
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr("idn_data.trainset.make_train", fail)
+    monkeypatch.setattr("idn_data.patches.trainset.make_train", fail)
     result = run("make-train", "--scale", "4", "--images", photos, "--out", tmp_path / "a.h5")
     check_failure(result, 1, "internal error, please report it (RuntimeError: surprise)")
 

@@ -1,6 +1,6 @@
 """What fuzzing found, one test for each; and a few mutated inputs for every reader.
 
-Thousands of them: ``python tests/benchmarks/fuzz_readers.py``.
+Thousands of them: ``python tests/faults/fuzz_readers.py``.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from fuzzimages import chunk, repeat_scans
-from fuzzweights import State
-from patchsamples import drop_checksums, write
 from PIL import Image
+from support.fuzzimages import chunk, repeat_scans
+from support.fuzzweights import State
+from support.patchsamples import drop_checksums, write
 
-from idn_data import curves, download, images, sources
-from idn_data.download import FetchError, open_local
-from idn_data.images import ImageError, read_image, read_y
-from idn_data.parity import MAX_JSON, MAX_SIDE, MIN_SCALE, ReferenceFileError, compare, read_references
-from idn_data.patchfile import MAX_CHUNK, PatchFile, PatchFileError
-from idn_data.photos import read_photo, save_photo
-from idn_data.sources import Registered
-from idn_data.verify import verify_patches
-from idn_data.weightfile import read_tensors
+from idn_data.images import decode as images
+from idn_data.images import download, sources
+from idn_data.images.decode import ImageError, read_image, read_y
+from idn_data.images.download import FetchError, open_local
+from idn_data.images.sets import Registered
+from idn_data.patches.patchfile import MAX_CHUNK, PatchFile, PatchFileError
+from idn_data.patches.verify import verify_patches
+from idn_data.scores.parity import MAX_JSON, MAX_SIDE, MIN_SCALE, ReferenceFileError, compare, read_references
+from idn_train.photos import read_photo, save_photo
+from idn_train.report import curves
+from idn_train.weightfile import read_tensors
 
-HARNESS = Path(__file__).parent / "benchmarks" / "fuzz_readers.py"
+HARNESS = Path(__file__).parent / "faults" / "fuzz_readers.py"
 LR, GT = np.zeros((64, 1, 5, 5), np.float32), np.zeros((64, 1, 15, 15), np.float32)
 
 
@@ -266,7 +268,7 @@ def test_attributes_that_fill_the_memory(tmp_path: Path, monkeypatch: pytest.Mon
         file.attrs["large"] = np.zeros(200_000)
     with PatchFile(tmp_path / "a.h5") as patches:
         assert len(patches.attributes["large"]) == 200_000  # type: ignore[arg-type]
-    monkeypatch.setattr("idn_data.patchfile.MAX_ATTRIBUTES", 1 << 20)
+    monkeypatch.setattr("idn_data.patches.patchfile.MAX_ATTRIBUTES", 1 << 20)
     with pytest.raises(PatchFileError, match="holds no readable datasets"):
         PatchFile(tmp_path / "a.h5")
 

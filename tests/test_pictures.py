@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from idn_data.patchfile import PatchFile
+from idn_data.patches.patchfile import PatchFile
 from idn_data.pictures import Panel, draw_comparison, draw_patches, save_picture
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import draw_photo
 from PIL import Image
-from test_caffe import draw_blobs, encode_net
+from support.caffefiles import draw_blobs, encode_net
+from support.drawing import draw_photo
 
 from cli import main
-from idn_data.sources import list_registered
+from idn_data.images.sets import list_registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

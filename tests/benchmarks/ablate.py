@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from idn_data.benchmark import open_set
-from idn_data.curves import read_rows, write_rows
-from idn_data.recipe import Recipe
-from idn_data.sources import find_data_root
+from idn_data.images.sets import find_data_root
+from idn_data.patches.recipe import Recipe
+from idn_data.scores.benchmark import open_set
 from idn_train.batches import load_patches
 from idn_train.config import make_config
 from idn_train.device import choose_device, choose_precision
+from idn_train.metrics import read_rows, write_rows
 from idn_train.session import make_validation
 from idn_train.trainer import train
 

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.utils.data import DataLoader, Dataset
 
-from idn_data.recipe import Recipe
-from idn_data.sources import find_data_root
+from idn_data.images.sets import find_data_root
+from idn_data.patches.recipe import Recipe
 from idn_train.batches import load_patches
 from idn_train.config import make_config
 from idn_train.device import choose_device, choose_precision

@@ -18,8 +18,8 @@ import threading
 import time
 from pathlib import Path
 
-from idn_data.images import list_images
-from idn_data.sources import find_data_root, find_set
+from idn_data.images.decode import list_images
+from idn_data.images.sets import find_data_root, find_set
 
 
 def repeat(images: list[Path], times: int, folder: Path) -> None:

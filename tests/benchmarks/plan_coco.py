@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from idn_data.patches import count_patches
-from idn_data.patchwriter import STORAGES
-from idn_data.recipe import Recipe
-from idn_data.resize import load_kernels
-from idn_data.sources import count_workers, find_data_root, find_set
-from idn_data.trainset import TrainSet, make_train, plan_train
+from idn_data.images.sets import find_data_root, find_set
+from idn_data.matlab.compiled import load_kernels
+from idn_data.patches.patchwriter import STORAGES
+from idn_data.patches.plan import count_patches
+from idn_data.patches.recipe import Recipe
+from idn_data.patches.trainset import TrainSet, make_train, plan_train
+from idn_data.workers import count_workers
 
 IMAGES, SIZE = 118_287, (480, 640)  # train2017; most are about 640 by 480
 CORES = 2  # of a machine

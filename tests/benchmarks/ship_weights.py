@@ -12,12 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from idn_data.benchmark import evaluate, open_set
-from idn_data.sources import find_data_root, find_present_sets
-from idn_data.tables import format_comparison
-from idn_data.weightfile import WEIGHTS, read_tensors
+from idn_data.images.sets import find_data_root, find_present_sets
+from idn_data.scores.benchmark import evaluate, open_set
+from idn_data.scores.tables import format_comparison
 from idn_train.checkpoint import load_weights, save_weights
 from idn_train.upscale import make_method
+from idn_train.weightfile import WEIGHTS, read_tensors
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Decoding, the variants of an image, where the sets lie, fetching them."""

@@ -1,0 +1,229 @@
+"""Decoding images as MATLAB's imread would, safely; modcrop; the 40 variants of the training recipe."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import threading
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from idn_data.matlab.color import im2uint8, rgb2y
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "WEBP")
+SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+MAX_PIXELS = 1 << 26  # a file of some bytes may claim them all: 4 bytes each in Pillow, 3 in the result
+MAX_PIXELS_WEBP = 1 << 25  # its decoder takes three times as much
+MAX_BYTES = 8 * MAX_PIXELS
+MAX_SCANS = 32  # of a JPEG, or as many as go over 5e9 pixels in all: each goes over the whole picture
+BAND = 1 << 22  # pixels converted at a time
+
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURN_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+_hushing = threading.Lock()
+_hushed: list[warnings.catch_warnings[None]] = []  # one for each picture that is open, the first of them entered
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used; the message names it and says why."""
+
+
+def read_image(path: Path | str) -> NDArray[np.uint8]:
+    """Decode an image to 8 bits.
+
+    Parameters
+    ----------
+    path : path
+        BMP, PNG, JPEG, TIFF or WebP. The content decides, not the suffix.
+
+    Returns
+    -------
+    (H, W) or (H, W, 3) uint8
+        Grey stays grey. A palette is applied: all grey gives grey, else RGB. Alpha is dropped. 1-bit images become
+        0 and 255. 16-bit grey is rounded to ``v/257`` (im2uint8); 16-bit colour keeps the high byte. Of several frames,
+        the first. EXIF orientation is not applied and colour profiles are ignored, as in MATLAB's imread.
+
+    Raises
+    ------
+    ImageError
+        Missing, empty, truncated, not an image, CMYK or floating point, or more than `MAX_PIXELS` pixels (of WebP,
+        `MAX_PIXELS_WEBP`) or `MAX_BYTES` bytes.
+    """
+    with open_picture(path) as picture:
+        return _to_array(picture)
+
+
+@contextlib.contextmanager
+def hush() -> Iterator[None]:
+    """Keep Pillow's warnings of damaged files from the user, as long as any thread reads."""
+    with _hushing:
+        _hushed.append(warnings.catch_warnings())  # it changes the whole process
+        if len(_hushed) == 1:
+            _hushed[0].__enter__()
+            warnings.filterwarnings("ignore", module="PIL")
+    try:
+        yield
+    finally:
+        with _hushing:
+            if len(_hushed) == 1:
+                _hushed[0].__exit__(None, None, None)
+            _hushed.pop()
+
+
+@cache
+def _hush_libraries() -> None:
+    """Keep what Pillow logs, and what its libtiff prints, from standard error: the exceptions say enough."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with contextlib.suppress(AttributeError, OSError):  # where libtiff's functions cannot be reached, they print
+        library = ctypes.CDLL(Image.core.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+@contextlib.contextmanager
+def open_picture(path: Path | str) -> Iterator[Image.Image]:
+    """Open an image file as `read_image` does, for a block that decodes it.
+
+    Yields
+    ------
+    PIL.Image.Image
+        Not decoded yet; closed when the block ends.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`, for whatever goes wrong here or in the block: so the block should only decode.
+    """
+    path = Path(path)
+    _hush_libraries()
+    try:
+        with hush():
+            if (size := path.stat().st_size) > MAX_BYTES:
+                raise ImageError(f"{size:,} bytes; at most {MAX_BYTES:,}")
+            with Image.open(path, formats=FORMATS) as picture:
+                _check_cost(picture, path)
+                yield picture
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path}: more than {MAX_PIXELS} pixels; resize or crop it first") from None
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except MemoryError:
+        raise ImageError(f"{path}: not enough memory to decode it") from None
+    except Exception as error:  # decoders of broken files raise nearly anything
+        if path.is_file() and path.stat().st_size == 0:
+            reason = "the file is empty"
+        elif isinstance(error, Image.UnidentifiedImageError):
+            reason = f"not an image in one of the formats {', '.join(FORMATS)}"
+        else:
+            reason = " ".join(str(error).split()) or "damaged"
+        raise ImageError(f"{path}: {reason}") from None
+
+
+def _check_cost(picture: Image.Image, path: Path) -> None:
+    pixels = picture.width * picture.height
+    most = MAX_PIXELS_WEBP if picture.format == "WEBP" else MAX_PIXELS
+    if pixels > most:
+        raise ImageError(f"{picture.width}x{picture.height} pixels; at most {most}")
+    if picture.format == "JPEG":
+        scans = path.read_bytes().count(b"\xff\xda")
+        if scans > max(MAX_SCANS, 5e9 / pixels):
+            raise ImageError(f"a JPEG of {scans} scans, which would take long; save it anew")
+
+
+def copy_pixels(picture: Image.Image, convert: Callable[[Image.Image], NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The array that `convert` makes of a picture, made strip by strip: it may take many times the result's memory."""
+    width, height = picture.size
+    rows = max(1, BAND // width)
+    if rows >= height:
+        return convert(picture)
+    strip = convert(picture.crop((0, 0, width, rows)))
+    whole = np.empty((height, *strip.shape[1:]), strip.dtype)
+    for top in range(0, height, rows):
+        whole[top : top + rows] = convert(picture.crop((0, top, width, min(top + rows, height))))
+    return whole
+
+
+def read_integers(picture: Image.Image) -> NDArray[np.uint16]:
+    """The pixels of a picture of mode I or I;16…; ImageError for any beyond 16 bits."""
+    values = np.array(picture)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("integers beyond 16 bits; save it with 8 or 16 bits")
+    return values.astype(np.uint16)  # safe: checked
+
+
+def load_as_stored(picture: Image.Image) -> Image.Image:
+    """Decode, with the pixels as they lie in the file: Pillow turns TIFF by its orientation, and no other format."""
+    turned = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
+    picture.load()
+    return picture.transpose(_TURN_BACK[turned]) if turned in _TURN_BACK else picture
+
+
+def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
+    grey_alpha = "LA;16B" in str(picture.tile)  # 16-bit grey with alpha, which Pillow widens to RGBA
+    picture = load_as_stored(picture)
+    mode = picture.mode
+    if grey_alpha:
+        return copy_pixels(picture, lambda part: np.array(part)[..., 0].copy())
+    if mode in ("L", "RGB"):
+        return copy_pixels(picture, np.array)
+    if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        return copy_pixels(picture, lambda part: im2uint8(read_integers(part) / 65535.0))
+    if mode in ("P", "PA"):
+        rgb = copy_pixels(picture, lambda part: np.array(part.convert("RGBA"))[..., :3].copy())
+        grey = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all()
+        return np.ascontiguousarray(rgb[..., 0]) if grey else rgb
+    if mode in ("1", "LA", "La"):
+        return copy_pixels(picture, lambda part: np.array(part.convert("L")))
+    if mode in ("RGBA", "RGBa", "RGBX"):
+        return copy_pixels(picture, lambda part: np.array(part)[..., :3].copy())
+    raise ImageError(f"{mode} images are not supported; save it as 8-bit grey or RGB")
+
+
+def read_y(path: Path | str) -> NDArray[np.uint8]:
+    """The Y channel of an image file, (H, W) uint8; a grey image as it is."""
+    image = read_image(path)
+    y = np.empty(image.shape[:2], np.uint8)
+    rows = max(1, BAND // image.shape[1])
+    for top in range(0, len(image), rows):  # the doubles take 24 bytes for each pixel
+        y[top : top + rows] = rgb2y(image[top : top + rows])
+    return y
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """The image files of a folder by their suffix, sorted by name; hidden files and sub-folders are passed over.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    if not found:
+        raise FileNotFoundError(f"no images in {folder}; looked for {', '.join(SUFFIXES)}")
+    return sorted(found, key=lambda p: p.name)

@@ -1,0 +1,114 @@
+"""Where the images lie, what they are, and what was published of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idn_data.images.decode import ImageError, list_images, read_y
+from idn_data.workers import count_workers, map_in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeVar
+
+    from idn_data.workers import Progress
+
+    T = TypeVar("T")
+    R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image file: its path, its size in pixels and the SHA-256 of its bytes."""
+
+    path: Path
+    height: int
+    width: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return self.path.name
+
+
+def digest_sources(sources: Iterable[Source]) -> str:
+    """SHA-256 over ``name, sha256`` of each source in order: the identity of an image set, wherever it lies."""
+    whole = hashlib.sha256()
+    for source in sources:
+        whole.update(f"{source.name}\0{source.sha256}\n".encode())
+    return whole.hexdigest()
+
+
+def read_sources(
+    paths: Sequence[Path], workers: int | None = None, progress: Progress | None = None
+) -> tuple[list[Source], list[str]]:
+    """Decode every image once, and say what each one is.
+
+    Returns
+    -------
+    sources : list of Source
+        The sound ones, in the order given.
+    bad : list of str
+        One line for each of the others.
+    """
+
+    def examine(path: Path) -> Source | str:
+        try:
+            path.name.encode()  # what is made of it says its name in UTF-8
+            y = read_y(path)
+            return Source(path, y.shape[0], y.shape[1], hashlib.sha256(path.read_bytes()).hexdigest())
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"{path}: {error.strerror or error}"
+        except UnicodeEncodeError:
+            return f"{str(path)!a}: the name is not UTF-8; rename the file"
+
+    sources, bad = [], []
+    for done, found in enumerate(map_in_order(examine, paths, count_workers(workers)), 1):
+        if isinstance(found, Source):
+            sources.append(found)
+        else:
+            bad.append(found)
+        if progress:
+            progress("reading images", done, len(paths))
+    return sources, bad
+
+
+class BadImagesError(ValueError):
+    """Some images cannot be used; `lines` holds one line for each."""
+
+    def __init__(self, lines: Sequence[str], all_bad: bool = False) -> None:
+        self.lines = tuple(lines)
+        advice = "take other images" if all_bad else "mend them, or leave them out with --skip-bad"
+        super().__init__(f"{len(lines)} image(s) cannot be used; nothing was written; {advice}")
+
+
+def read_folder(
+    folder: Path | str,
+    *,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Source], list[str]]:
+    """All images of a folder, each decoded once.
+
+    Returns
+    -------
+    sources : list of Source
+    bad : list of str
+        What was left out, with `skip_bad`.
+
+    Raises
+    ------
+    BadImagesError
+        Some cannot be used and `skip_bad` is false, or none can.
+    """
+    sources, bad = read_sources(list_images(folder), workers, progress)
+    if bad and (not skip_bad or not sources):
+        raise BadImagesError(bad, all_bad=not sources)
+    return sources, bad

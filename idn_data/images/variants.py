@@ -1,0 +1,107 @@
+"""modcrop, GT and LR of an image, and the 40 variants of the training recipe."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idn_data.matlab.color import im2double, im2uint8
+from idn_data.matlab.resize import imresize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+
+ROTATIONS = (0, 1, 2, 3)  # quarter turns, counter-clockwise
+
+
+FLIPS = (False, True)  # up-down
+
+
+DOWNSCALES = tuple(1.0 - 0.1 * k for k in range(5))  # the doubles of MATLAB's 1.0:-0.1:0.6
+
+
+VARIANTS = len(ROTATIONS) * len(FLIPS) * len(DOWNSCALES)
+
+
+def modcrop(image: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+    """Cut the bottom and the right so that both sides are multiples of `scale`; a view."""
+    height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
+    if height == 0 or width == 0:
+        raise ValueError(f"a {image.shape[0]}x{image.shape[1]} image is too small for scale {scale}")
+    return image[:height, :width]
+
+
+def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The 40 images that the scripts' ``data_aug.m`` saves, in the order of their numbers.
+
+    For each rotation, for each flip, for each downscale: resized in float64, turned, flipped, rounded to 8 bits.
+
+    Parameters
+    ----------
+    y : (H, W) uint8
+
+    Yields
+    ------
+    (h, w) uint8, C-contiguous
+    """
+    double = im2double(y)
+    # rounding pixel by pixel commutes with turning and flipping, so five roundings serve all forty
+    small = [y if s == 1.0 else im2uint8(imresize(double, s)) for s in DOWNSCALES]
+    for turns in ROTATIONS:
+        for flip in FLIPS:
+            for image in small:
+                turned = np.rot90(image, turns)
+                yield np.ascontiguousarray(turned[::-1] if flip else turned)
+
+
+def make_taught_pairs(
+    y: NDArray[np.uint8], scale: int, teach: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+    """GT and LR of the 40 variants, as `make_pair`, but with a teacher's answer, rounded to 8 bits, as GT.
+
+    Parameters
+    ----------
+    y : (H, W) uint8
+    teach : callable((h, w) float64) -> (s·h, s·w) float64
+        A network's SR of an LR; in [0, 1], what lies outside is clipped. It is asked once for each downscale: the other
+        orientations are its answer and the LR, turned and flipped together, as befits a mean over all orientations.
+    """
+    pairs = []
+    for image in islice(make_variants(y), len(DOWNSCALES)):
+        lr = make_pair(image, scale)[1]
+        pairs.append((im2uint8(teach(lr)), lr))
+    for turns in ROTATIONS:
+        for flip in FLIPS:
+            for pair in pairs:
+                gt, lr = (np.rot90(part, turns)[:: -1 if flip else 1] for part in pair)
+                yield np.ascontiguousarray(gt), np.ascontiguousarray(lr)
+
+
+def variant_shapes(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows and columns of the 40 variants of an image, without its pixels."""
+    shapes = []
+    for turns in ROTATIONS:
+        for _ in FLIPS:
+            for s in DOWNSCALES:
+                h, w = math.ceil(s * height), math.ceil(s * width)
+                shapes.append((w, h) if turns % 2 else (h, w))
+    return shapes
+
+
+def make_pair(image: NDArray[np.uint8], scale: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """GT and LR of an image: modcrop, and MATLAB's ``imresize(im2double(GT), 1/scale)``.
+
+    Returns
+    -------
+    gt : (s·h, s·w) uint8, C-contiguous
+    lr : (h, w) float64
+        Not clipped: the bicubic kernel overshoots [0, 1] a little.
+    """
+    gt = np.ascontiguousarray(modcrop(image, scale))
+    return gt, imresize(im2double(gt), 1 / scale)

@@ -1,0 +1,82 @@
+"""data_aug.m's pictures: the 40 variants of each image as files, for those who want to see or use them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from idn_data.atomic import check_room, check_target, hold, write_whole
+from idn_data.images.decode import read_y
+from idn_data.images.sources import Source
+from idn_data.images.variants import VARIANTS, make_variants, variant_shapes
+from idn_data.workers import count_workers, map_in_order
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from idn_data.workers import Progress
+
+
+def save_augmented(
+    sources: tuple[Source, ...],
+    folder: Path | str,
+    *,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Save the 40 variants of each image as 8-bit grey BMP, named as ``data_aug.m`` names them: ``<image>_<0…39>.bmp``.
+
+    Returns the number of files. A name that stands already is an error unless `force`, before anything is written, or
+    unless it holds this very variant: so a stopped command can be given again.
+    """
+    folder = Path(folder)
+    stems = [s.path.stem for s in sources]
+    if len(set(stems)) != len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise ValueError(
+            f"two images are called {twice!r}: their augmented files would bear the same names; rename one"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder):
+        for source, stem in zip(sources, stems, strict=True):
+            for number, variant in enumerate(make_variants(read_y(source.path)) if _any_stands(folder, stem) else ()):
+                path = folder / f"{stem}_{number}.bmp"
+                if force or not path.is_file() or path.read_bytes() != _encode_bmp(variant):
+                    check_target(path, force)
+        check_room(folder, sum(h * w for s in sources for h, w in variant_shapes(s.height, s.width)))
+        return _save_variants(sources, folder, force, count_workers(workers), progress)
+
+
+def _any_stands(folder: Path, stem: str) -> bool:
+    return any((folder / f"{stem}_{number}.bmp").exists() for number in range(VARIANTS))
+
+
+def _encode_bmp(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="BMP")
+    return buffer.getvalue()
+
+
+def _save_variants(
+    sources: tuple[Source, ...], folder: Path, force: bool, workers: int, progress: Progress | None
+) -> int:
+    def save(source: Source) -> int:
+        number = 0
+        for number, variant in enumerate(make_variants(read_y(source.path)), 1):
+            path = folder / f"{source.path.stem}_{number - 1}.bmp"
+            if force or not path.exists():  # else it is this variant already
+                with write_whole(path, force) as temporary:
+                    temporary.write_bytes(_encode_bmp(variant))
+        return number
+
+    total = 0
+    for done, count in enumerate(map_in_order(save, sources, workers), 1):
+        total += count
+        if progress:
+            progress("saving augmented images", done, len(sources))
+    return total

@@ -1,0 +1,312 @@
+"""The HDF5 file of patches as it is read.
+
+``/lr`` (N, 1, p, p) and ``/gt`` (N, 1, s·p, s·p), float32 in [0, 1] (LR overshoots a little), or GT as uint8 k for
+k/255; ``/sources``; and the checksums of `idn_data.patches.checksums`, which older readers pass over.
+Files made by the MATLAB scripts are read as well: they are chunked and hold each patch transposed.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from idn_data.patches.checksums import PARTS, check_rows, compute_digests, format_rows
+from idn_data.patches.patchwriter import FORMAT, FORMAT_VERSION, Storage, to_plain
+from idn_data.patches.plan import gt_levels
+from idn_data.patches.recipe import SCALES
+from idn_data.workers import count_workers, map_in_order
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from idn_data.workers import Progress
+
+
+MAX_SIDE = 1024 * max(SCALES)  # of a GT patch, as `idn_data.patches.recipe.Recipe` has it
+MAX_CHUNK = MAX_ATTRIBUTES = 64 << 20  # bytes; HDF5 takes a whole chunk, or attribute, into memory
+_PACKING = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # what may be, in that order
+_UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError, IndexError)  # what h5py raises
+
+
+class PatchFileError(ValueError):
+    """A file that is no sound patch file; the message names it and says why."""
+
+
+class PatchFile:
+    """A patch file open for reading, ours or one made by the MATLAB scripts.
+
+    Attributes
+    ----------
+    count, scale, lr_side, gt_side : int
+        Number of patches, GT side over LR side, sides in pixels.
+    storage : {"float32", "uint8"}
+        How GT is stored.
+    checked : bool
+        Whether the file holds checksums; those of its attributes and of the checksums themselves are right then.
+    step : int
+        Rows to be read at a time.
+    transposed : bool
+        Whether patches are stored column by column, as MATLAB's h5write leaves them; `read` turns them.
+    attributes : dict
+        What the file says of itself; empty for MATLAB's.
+
+    Raises
+    ------
+    PatchFileError
+        Missing, not HDF5, or without fitting ``/lr`` and ``/gt``; or one that points to other files, or claims more
+        than it can hold.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise PatchFileError(f"{self.path}: no such file; idn make-train makes one")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except (OSError, RuntimeError, ValueError):
+            raise PatchFileError(f"{self.path}: not an HDF5 file, or a damaged one") from None
+        try:
+            self._check()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _find(self, name: str) -> h5py.Dataset:
+        """A dataset that lies in the file itself, and is no larger than what the file can hold."""
+        data = None
+        if isinstance(self._file.get(name, getlink=True), h5py.HardLink):  # others may lead to any file, or to a pipe
+            data = self._file[name]
+        if isinstance(data, h5py.Group) or (isinstance(data, h5py.Dataset) and data.shape is None):
+            raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {getattr(data, 'shape', 'a group')}")
+        if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
+            raise KeyError(name)
+        layout = data.id.get_create_plist()
+        filters = [layout.get_filter(k)[0] for k in range(layout.get_nfilters())]
+        if filters != [code for code in _PACKING if code in filters]:
+            raise PatchFileError(f"{self.path}: /{name} is packed in a way that idn does not read; h5repack -f GZIP=4")
+        if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > MAX_CHUNK:
+            raise PatchFileError(f"{self.path}: chunks of /{name} are over {MAX_CHUNK >> 20} MiB; h5repack -l CHUNK=…")
+        claimed, most = data.size * data.dtype.itemsize, self.path.stat().st_size
+        if h5py.h5z.FILTER_DEFLATE in filters:  # a thousandth is the least that it leaves
+            most *= 1100
+            if data.id.get_num_chunks() != math.prod(-(-n // c) for n, c in zip(data.shape, data.chunks, strict=True)):
+                raise KeyError(name)
+        if claimed > most:
+            raise PatchFileError(f"{self.path}: damaged: /{name} claims {claimed:,} bytes, more than the file can hold")
+        return data
+
+    def _read_attributes(self) -> dict[str, object]:
+        keeper = self._file.attrs
+        held = [keeper.get_id(name) for name in keeper]
+        if sum(a.get_space().get_simple_extent_npoints() * a.get_type().get_size() for a in held) > MAX_ATTRIBUTES:
+            raise ValueError
+        return {name: to_plain(value) for name, value in keeper.items()}
+
+    def _check(self) -> None:
+        try:
+            self.lr, self.gt = (self._find(name) for name in ("lr", "gt"))
+            self.attributes = self._read_attributes()
+        except PatchFileError:
+            raise
+        except _UNREADABLE:
+            raise PatchFileError(
+                f"{self.path}: damaged, or no patch file: holds no readable datasets /lr and /gt"
+            ) from None
+        for name, data in (("lr", self.lr), ("gt", self.gt)):
+            if data.ndim != 4 or data.shape[1] != 1 or data.shape[2] != data.shape[3]:
+                raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {data.shape}")
+        if self.lr.dtype not in (np.float32, np.float64) or self.gt.dtype not in (np.uint8, np.float32, np.float64):
+            raise PatchFileError(
+                f"{self.path}: /lr must be float32, /gt float32 or uint8; got {self.lr.dtype}, {self.gt.dtype}"
+            )
+        self.count, self.lr_side, self.gt_side = len(self.lr), self.lr.shape[2], self.gt.shape[2]
+        if self.count != len(self.gt) or self.count == 0:
+            raise PatchFileError(
+                f"{self.path}: /lr and /gt must hold as many patches, at least one; got {self.count}, {len(self.gt)}"
+            )
+        self.scale, rest = divmod(self.gt_side, self.lr_side) if self.lr_side else (0, 1)
+        if rest or self.scale not in SCALES or self.gt_side > MAX_SIDE:
+            raise PatchFileError(
+                f"{self.path}: GT patches must be 2, 3 or 4 times as large as LR; got {self.gt_side} and {self.lr_side}"
+                + (f"; at most {MAX_SIDE}" if self.gt_side > MAX_SIDE else "")
+            )
+        self.step = max(1, (64 << 20) // (4 * self.gt_side**2))  # patches of 64 MiB: as many as to read at a time
+        self.storage: Storage = "uint8" if self.gt.dtype == np.uint8 else "float32"
+        self.transposed = self.attributes.get("format") != FORMAT
+        version = self.attributes.get("format_version", FORMAT_VERSION)
+        if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+            raise PatchFileError(
+                f"{self.path}: format version {repr(version)[:20]}; this idn reads 1…{FORMAT_VERSION}. Update idn"
+            )
+        self.checked = bool({"crc32", "digest"} & set(self._file) or {"checksums", "digested"} & set(self.attributes))
+        if self.checked:
+            self._check_digests()
+
+    def _check_digests(self) -> None:
+        shapes = {"lr": self.lr.shape, "gt": self.gt.shape}
+        try:
+            self._crc, sources, kept = self._find("crc32"), self._find("sources")[:].tobytes(), self._find("digest")[:]
+            if self._crc.shape != (self.count, 2) or self._crc.dtype != np.uint32:
+                bad = ["/crc32"]
+            else:
+                pieces = (self._crc[k : k + (1 << 20)] for k in range(0, self.count, 1 << 20))
+                found = compute_digests(self.attributes, shapes, sources, pieces)
+                bad = [part for part, digest, other in zip(PARTS, kept, found, strict=True) if digest != other]
+        except (*_UNREADABLE, PatchFileError):
+            bad = ["checksums, which are missing or unreadable"]
+        if bad:
+            raise PatchFileError(f"{self.path}: damaged in its {' and '.join(bad)}; copy or make the file again")
+
+    def read(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """LR (n, 1, p, p) and GT (n, 1, s·p, s·p) of rows first…last-1, float32 in [0, 1], upright."""
+        lr, gt = self._read_stored(first, last)
+        return lr, gt_levels(np.dtype(np.float32))[gt] if gt.dtype == np.uint8 else gt
+
+    def _read_stored(
+        self, first: int, last: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | NDArray[np.uint8]]:
+        if not 0 <= first <= last <= self.count:
+            raise IndexError(f"rows {first}…{last} are outside 0…{self.count}")
+        lr, gt = (self._read_rows(data, first, last) for data in (self.lr, self.gt))
+        if self.transposed:
+            lr, gt = lr.swapaxes(2, 3), gt.swapaxes(2, 3)
+        with np.errstate(over="ignore"):  # float64 files hold what the scripts would have narrowed to single
+            gt = np.ascontiguousarray(gt, None if gt.dtype == np.uint8 else np.float32)
+            return np.ascontiguousarray(lr, np.float32), gt
+
+    def _read_rows(self, data: h5py.Dataset, first: int, last: int) -> NDArray:
+        try:
+            if data.compression or data.shuffle or data.fletcher32:
+                self._check_inflation(data, first, last)
+            return data[first:last]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise PatchFileError(
+                f"{self.path}: {data.name} row(s) {first}…{last - 1} cannot be read ({' '.join(str(error).split())}); "
+                "copy or make the file again"
+            ) from None
+
+    @staticmethod
+    def _check_inflation(data: h5py.Dataset, first: int, last: int) -> None:
+        """Unpack the chunks of some rows, none of them beyond its size: HDF5 itself would go on for ever."""
+        assert data.chunks is not None
+        size, rows = math.prod(data.chunks) * data.dtype.itemsize, data.chunks[0]
+        spans = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:], strict=True)]
+        for place in product(range(first // rows * rows, last, rows), *spans):
+            if (stored := data.id.get_chunk_info_by_coord(place).size) > 2 * size + 4096:
+                raise ValueError(f"a chunk of {size:,} bytes claims {stored:,} in the file")
+            skipped, packed = data.id.read_direct_chunk(place)
+            plain = data.compression is None or skipped >> data.shuffle & 1  # a bit for each filter, in their order
+            try:
+                unpacked = b"" if plain else zlib.decompressobj().decompress(packed, size + 1)
+            except zlib.error:
+                return  # HDF5 says so as well
+            if len(unpacked) > size:
+                raise ValueError(f"a chunk unpacks to more than its {size:,} bytes")
+
+    def read_levels(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """LR (n, 1, p, p) float32 and GT (n, 1, s·p, s·p) uint8, k for k/255, of rows first…last-1, upright, verified.
+
+        Raises
+        ------
+        PatchFileError
+            Some patches are not those that were written; or, without checksums, GT is no k/255, LR far outside [0, 1].
+        """
+        lr, gt, bad = self._examine(first, last)
+        if bad.any():
+            raise PatchFileError(
+                self.describe_damage({"lr": first + bad[:, 0].nonzero()[0], "gt": first + bad[:, 1].nonzero()[0]})
+            )
+        return lr, gt
+
+    def _examine(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]:
+        lr, gt = self._read_stored(first, last)
+        levels, bad = check_rows(lr, gt, self._read_rows(self._crc, first, last) if self.checked else None)
+        return lr, levels, bad
+
+    def find_damage(self, workers: int | None = None, progress: Progress | None = None) -> dict[str, NDArray[np.intp]]:
+        """The rows of ``lr`` and of ``gt`` that are not what was written, by their checksums; none in a sound file.
+
+        Raises
+        ------
+        PatchFileError
+            The file holds no checksums.
+        """
+        if not self.checked:
+            raise PatchFileError(
+                f"{self.path}: holds no checksums: made by an older idn, or another program; "
+                "--against-images compares with the images"
+            )
+        starts = range(0, self.count, self.step)
+
+        def examine(first: int) -> NDArray[np.bool_]:
+            return self._examine(first, min(first + self.step, self.count))[2]
+
+        bad = []
+        for done, found in enumerate(map_in_order(examine, starts, count_workers(workers)), 1):
+            bad.append(found)
+            if progress:
+                progress("verifying", done, len(starts))
+        lr, gt = np.concatenate(bad).T
+        return {"lr": lr.nonzero()[0], "gt": gt.nonzero()[0]}
+
+    def describe_damage(self, rows: dict[str, NDArray[np.intp]]) -> str:
+        """One line that names the file and the rows of `find_damage`."""
+        where = " and ".join(f"/{name} row(s) {format_rows(r)}" for name, r in rows.items() if len(r))
+        if self.checked:
+            return f"{self.path}: damaged in {where}; copy or make the file again"
+        return f"{self.path}: {where}: GT must be k/255, LR near [0, 1]; make the file with idn make-train"
+
+    def sources(self) -> list[tuple[str, str]]:
+        """Name and SHA-256 of each source image; empty for MATLAB's files."""
+        if "sources" not in self._file:
+            return []
+        try:
+            return [(name.decode(), digest.decode()) for name, digest in self._find("sources")[:]]
+        except _UNREADABLE:
+            raise PatchFileError(f"{self.path}: /sources cannot be read; copy or make the file again") from None
+
+    def describe(self) -> dict[str, object]:
+        """Everything `idn inspect` prints: sizes, ranges over the whole file, storage and provenance."""
+        low, high = {"lr": np.inf, "gt": np.inf}, {"lr": -np.inf, "gt": -np.inf}
+        for first in range(0, self.count, self.step):
+            for name, data in zip(("lr", "gt"), self.read(first, min(first + self.step, self.count)), strict=True):
+                # numpy's minimum keeps a NaN, Python's does not
+                low[name], high[name] = np.minimum(low[name], data.min()), np.maximum(high[name], data.max())
+        return {
+            "file": str(self.path),
+            "bytes": self.path.stat().st_size,
+            "patches": self.count,
+            "scale": self.scale,
+            "lr_patch": self.lr_side,
+            "gt_patch": self.gt_side,
+            "storage": self.storage,
+            "checksums": self.checked,
+            "made_by": "idn" if not self.transposed else "MATLAB scripts, or another program (patches transposed)",
+            "chunks": self.gt.chunks,
+            "lr_range": [float(low["lr"]), float(high["lr"])],
+            "gt_range": [float(low["gt"]), float(high["gt"])],
+            "attributes": self.attributes,
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __enter__(self) -> PatchFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Test sets, protocols, scores, parity, tables and the comparison figure."""

@@ -1,0 +1,106 @@
+"""Tables as text: for a terminal of 80 columns, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from idn_data.images.sets import read_published
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from idn_data.images.fetch import Survey
+    from idn_data.patches.trainset import Estimate
+    from idn_data.scores.benchmark import ImageScore, Score
+
+
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, the first to the left, the others to the right."""
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    lines = []
+    for row in [head, *rows]:
+        cells = [c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def format_scores(scores: Sequence[Score]) -> str:
+    """Scores beside the published ones; the difference at the printed precision, as papers compare."""
+    rows = []
+    for s in scores:
+        published = difference = "-"
+        if s.published_psnr is not None and s.published_ssim is not None:
+            published = f"{s.published_psnr:.2f}/{s.published_ssim:.4f}"
+            psnr, ssim = round(s.psnr, 2) - s.published_psnr, round(s.ssim, 4) - s.published_ssim
+            difference = f"{psnr:+.2f}/{ssim:+.4f}"
+        values = (f"{s.psnr:.2f}", f"{s.ssim:.4f}", published, difference)
+        rows.append([s.set, f"x{s.scale}", s.method, s.protocol, str(s.images), *values])
+    return format_table(["set", "scale", "method", "proto", "n", "PSNR", "SSIM", "published", "difference"], rows)
+
+
+def format_comparison(scores: Sequence[Score], markdown: bool = False) -> str:
+    """Bicubic and IDN as published beside the scored methods, a line for each set, scale and protocol.
+
+    As a table for a terminal, or as Markdown. The published figures stand in the protocol they were measured in.
+    """
+    columns = (("bicubic", "float"), ("IDN (Original)", "uint8"), ("IDN (TensorFlow) finetune", "float"))
+    published, methods = read_published(), list(dict.fromkeys(s.method for s in scores))
+    rows = []
+    for key in dict.fromkeys((s.set, s.scale, s.protocol) for s in scores):
+        cells = [key[0], f"x{key[1]}", key[2]]
+        for name, protocol in columns:
+            cells.append(_pair(published.get((key[0], key[1], name)) if protocol == key[2] else None))
+        mine = {s.method: (s.psnr, s.ssim) for s in scores if (s.set, s.scale, s.protocol) == key}
+        rows.append(cells + [_pair(mine.get(method)) for method in methods])
+    head = ["set", "", "proto", "Bicubic", "IDN (Original)", "IDN (TF)", *methods]
+    if not markdown:
+        return format_table(head, rows)
+    lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _pair(values: tuple[float, float] | None) -> str:
+    return "-" if values is None else f"{values[0]:.2f}/{values[1]:.4f}"
+
+
+def format_image_scores(scores: Sequence[ImageScore]) -> str:
+    """One line for each image."""
+    rows = [[s.image, s.set, f"x{s.scale}", s.method, s.protocol, f"{s.psnr:.2f}", f"{s.ssim:.4f}"] for s in scores]
+    return format_table(["image", "set", "scale", "method", "proto", "PSNR", "SSIM"], rows)
+
+
+def format_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of equal keys as CSV with a header line."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def format_bytes(count: float) -> str:
+    """Bytes as GB or MB (powers of ten)."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def format_estimate(estimate: Estimate) -> str:
+    """What make-train would write."""
+    left_out = f" ({estimate.skipped} left out)" if estimate.skipped else ""
+    lines = [f"images      {estimate.images}{left_out}", f"patches     {estimate.patches:,}"]
+    lines += [f"  {f}  {n:,}" for f, n in zip(estimate.files, estimate.patches_per_file, strict=True)]
+    lines.append(f"on disk     {format_bytes(estimate.bytes)}; free {format_bytes(estimate.disk_free)}")
+    lines.append(f"in memory   {format_bytes(estimate.memory)}, in {estimate.passes} pass(es)")
+    if estimate.bytes > estimate.disk_free:
+        lines.append("not enough disk space: choose another folder with --out, or --storage uint8")
+    return "\n".join(lines)
+
+
+def format_survey(surveys: Sequence[Survey]) -> str:
+    """What is there of each image set, and what is lacking."""
+    rows = []
+    for s in surveys:
+        lacking = format_bytes(s.bytes_lacking) if s.bytes_lacking else "-"
+        rows.append([s.set, str(s.files), format_bytes(s.bytes), str(s.whole), str(s.wrong), lacking])
+    return format_table(["set", "files", "size", "whole", "wrong", "lacking"], rows)

@@ -1,0 +1,250 @@
+"""The .mat test sets of the scripts' ``test_data.m``: write, read."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.io import savemat
+
+from idn_data.atomic import check_room, check_target, hold, write_whole
+from idn_data.images.decode import read_image
+from idn_data.images.sources import Source, read_folder
+from idn_data.images.variants import make_pair, modcrop
+from idn_data.matlab.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.matfile import MAX_BYTES, MatFileError, read_mat
+from idn_data.matlab.resize import imresize
+from idn_data.patches.recipe import SCALES
+from idn_data.workers import count_workers, map_in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from idn_data.workers import Progress
+
+_HEADER = b"MATLAB 5.0 MAT-file, written by idn".ljust(116)  # scipy's holds the time of day
+
+
+@dataclass(frozen=True)
+class TestPair:
+    """One image of a test set at one scale.
+
+    gt : (s·h, s·w) float64, k/255; lr : (h, w) float64, not clipped; cb, cr : (s·h, s·w) uint8, None for grey.
+    """
+
+    __test__ = False  # pytest takes the name for a test class
+
+    name: str
+    scale: int
+    gt: NDArray[np.float64]
+    lr: NDArray[np.float64]
+    cb: NDArray[np.uint8] | None = None
+    cr: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        h, w = self.lr.shape
+        if self.gt.shape != (h * self.scale, w * self.scale):
+            raise ValueError(f"{self.name}: GT {self.gt.shape} is not {self.scale} times LR {self.lr.shape}")
+        for plane in (self.cb, self.cr):
+            if plane is not None and (plane.shape != self.gt.shape or plane.dtype != np.uint8):
+                raise ValueError(
+                    f"{self.name}: Cb and Cr must be uint8 {self.gt.shape}; got {plane.dtype} {plane.shape}"
+                )
+
+
+def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> TestPair:
+    """What ``test_data.m`` makes of an image: modcrop, then Y as gt, its bicubic reduction as lr, and Cb, Cr.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, 3) uint8
+    scale : int
+    """
+    if image.ndim == 2:
+        gt, lr = make_pair(image, scale)
+        return TestPair(name, scale, im2double(gt), lr)
+    ycbcr = rgb2ycbcr(modcrop(image, scale))
+    gt, lr = make_pair(np.ascontiguousarray(ycbcr[:, :, 0]), scale)
+    return TestPair(name, scale, im2double(gt), lr, ycbcr[:, :, 1].copy(), ycbcr[:, :, 2].copy())
+
+
+def compose_colour(y: NDArray[np.floating], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB, (H, W, 3) uint8, of Y in [0, 1], rounded to 8 bits, and 8-bit Cb and Cr, each (H, W)."""
+    return ycbcr2rgb(np.stack((im2uint8(y), cb, cr), axis=2))
+
+
+def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8]:
+    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr go down and up again by bicubic."""
+    if pair.cb is None or pair.cr is None:
+        return im2uint8(sr)
+    cb, cr = (imresize(imresize(plane, 1 / pair.scale), pair.scale) for plane in (pair.cb, pair.cr))
+    return compose_colour(sr, cb, cr)
+
+
+def save_mat(path: Path | str, name: str, value: NDArray[np.generic], force: bool = False) -> None:
+    """Save one 2-D array as MATLAB 5 .mat, compressed, the same bytes each time."""
+    buffer = io.BytesIO()
+    savemat(buffer, {name: value}, do_compression=True)
+    data = _HEADER + buffer.getvalue()[len(_HEADER) :]
+    with write_whole(path, force, len(data)) as temporary:
+        temporary.write_bytes(data)
+
+
+def _list_names(path: Path, scale: int, colour: bool) -> list[str]:
+    # the scripts take the name up to its first dot
+    stem = path.name.split(".")[0]
+    return [f"{stem}_{scale}_{part}.mat" for part in (("gt", "lr", "cb", "cr") if colour else ("gt", "lr"))]
+
+
+def make_test(
+    images: Path | str,
+    out: Path | str,
+    scales: Sequence[int] = SCALES,
+    *,
+    force: bool = False,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[int, list[str]]:
+    """Write the test set of a folder of images.
+
+    The files are ``<name>_<scale>_gt.mat``, ``_lr.mat`` and, for colour, ``_cb.mat``, ``_cr.mat``. The variables are
+    ``gt``, ``lr`` (double) and ``cb``, ``cr`` (uint8), as ``test_data.m`` saves them.
+
+    Parameters
+    ----------
+    images, out : path
+        Folder of images; folder of .mat files, made if missing.
+    scales : sequence of int
+    force : bool
+        Replace existing files.
+    skip_bad : bool
+        Leave out images that cannot be read rather than refuse.
+    workers : int, optional
+        Threads.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    files : int
+        Number of files written.
+    skipped : list of str
+        One line for each image left out.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, BadImagesError, BusyError
+        Before anything is written.
+    OSError
+        No room on the disk: nothing is left of what this call wrote.
+    ValueError
+        Two images share a name, an image is smaller than a scale, or a scale is not 2, 3 or 4.
+    """
+    out = Path(out)
+    if not scales or any(s not in SCALES for s in scales):
+        raise ValueError(
+            f"scales must be among {', '.join(map(str, SCALES))}; got {', '.join(map(str, scales)) or 'none'}"
+        )
+    scales = sorted(set(scales))
+    sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
+    seen: dict[str, str] = {}
+    for source in sources:
+        stem = source.name.split(".")[0]
+        if stem in seen:
+            raise ValueError(f"{seen[stem]} and {source.name} would both be saved as {stem}_…mat; rename one")
+        seen[stem] = source.name
+        if min(source.height, source.width) < max(scales):
+            raise ValueError(
+                f"{source.path}: {source.height}x{source.width} pixels are too few for scale {max(scales)}"
+            )
+        if source.height * source.width * 8 > MAX_BYTES:
+            raise ValueError(
+                f"{source.path}: {source.height}x{source.width} pixels are too many for a .mat of doubles, which idn "
+                f"reads up to {MAX_BYTES >> 20} MiB; idn evaluate takes the images themselves"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    with hold(out):
+        for source in sources:
+            for scale in scales:
+                for name in _list_names(source.path, scale, True):
+                    check_target(out / name, force)
+        pixels = sum(s.height * s.width for s in sources) * len(scales)  # a byte of each is the least; two are usual
+        check_room(out, pixels, "and as much again is usual; make room, or choose another folder with --out")
+        return _write_set(sources, out, scales, force, count_workers(workers), progress), skipped
+
+
+def _write_set(
+    sources: Sequence[Source], out: Path, scales: Sequence[int], force: bool, workers: int, progress: Progress | None
+) -> int:
+    new: list[Path] = []  # those that stood before are whole, and stay
+
+    def save(path: Path) -> int:
+        image = read_image(path)
+        for scale in scales:
+            pair = make_test_pair(image, scale)
+            for name, part in zip(_list_names(path, scale, image.ndim == 3), ("gt", "lr", "cb", "cr"), strict=False):
+                stood = (out / name).exists()
+                save_mat(out / name, part, getattr(pair, part), force)
+                new.extend([] if stood else [out / name])
+            if image.ndim == 2:  # Cb and Cr of a colour image that had this name before
+                for name in _list_names(path, scale, True)[2:]:
+                    (out / name).unlink(missing_ok=True)
+        return len(scales) * (4 if image.ndim == 3 else 2)
+
+    files = 0
+    try:
+        for done, count in enumerate(map_in_order(save, [s.path for s in sources], workers), 1):
+            files += count
+            if progress:
+                progress("writing .mat files", done, len(sources))
+    except BaseException:  # a part of a set would pass for a whole one
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+    return files
+
+
+def _load_variable(path: Path, name: str, kind: str) -> NDArray[np.generic]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        value = read_mat(path, [name])[name]
+    except KeyError:
+        raise ValueError(f"{path}: holds no variable {name!r}") from None
+    except MatFileError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or 0 in value.shape or value.dtype.kind != kind:
+        raise ValueError(f"{path}: {name!r} must be a matrix of class {'double' if kind == 'f' else 'uint8'}")
+    return value
+
+
+def list_test_pairs(folder: Path | str, scale: int) -> list[Callable[[], TestPair]]:
+    """One function for each image of a folder of .mat files, ours or MATLAB's, in the order of names."""
+    return [partial(read_test_pair, Path(folder), name, scale) for name in list_test_names(folder, scale)]
+
+
+def list_test_names(folder: Path | str, scale: int) -> list[str]:
+    """The names of the images in a folder of .mat files, in order; FileNotFoundError where there are none."""
+    end = f"_{scale}_gt.mat"
+    names = sorted(path.name[: -len(end)] for path in Path(folder).glob(f"*{end}"))
+    if not names:
+        raise FileNotFoundError(f"no *{end} in {folder}; idn make-test writes them")
+    return names
+
+
+def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:
+    """Read ``<name>_<scale>_gt.mat`` and its companions; ValueError where one is missing, broken or unfit."""
+    paths = {part: folder / f"{name}_{scale}_{part}.mat" for part in ("gt", "lr", "cb", "cr")}
+    held = {
+        p: _load_variable(path, p, "u" if p in ("cb", "cr") else "f")
+        for p, path in paths.items()
+        if p in ("gt", "lr") or path.is_file()
+    }
+    gt, lr = (held[part].astype(np.float64) for part in ("gt", "lr"))
+    return TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""What commands show: bars, a training's line, results as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from typing import Any
+
+import click
+
+
+class ProgressBar:
+    """A bar on standard error for each stretch of work; a plain line where that is no terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet, self.what, self.bar = quiet, "", None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self.quiet:
+            return
+        if what != self.what:
+            self.close()
+            self.what = what
+            self.bar = click.progressbar(length=total, label=f"{what:<22}", file=sys.stderr, width=30, show_pos=True)
+            self.bar.__enter__()
+        if self.bar is not None:
+            self.bar.update(max(0, done - self.bar.pos))
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+        self.bar, self.what = None, ""
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TrainingLine:
+    """One line on standard error, rewritten each second; a line each minute where that is no terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.live, self.shown = quiet, sys.stderr.isatty(), 0.0
+
+    def __call__(self, at: Any) -> None:
+        now = time.monotonic()
+        if self.quiet or not (self.live or now - self.shown > 60 or at.step >= at.steps):
+            return
+        self.shown = now
+        psnr = "" if at.psnr is None else f"  PSNR {at.psnr:.2f} (best {at.best_psnr:.2f})"
+        left = f"{at.seconds_left / 60:.0f} min" if at.seconds_left >= 90 else f"{at.seconds_left:.0f} s"
+        text = f"{at.step:,}/{at.steps:,}  loss {at.loss:.4g}  rate {at.rate:.2g}  {at.patches_per_second:.0f}/s{psnr}"
+        click.echo(f"\r{text}  {left} left\x1b[K" if self.live else text, nl=not self.live, err=True)
+
+    def close(self) -> None:
+        if self.live and not self.quiet:
+            click.echo(err=True)
+
+
+def load_kernels_aloud(quiet: bool) -> None:
+    """Load the kernels; the first time on a machine they are compiled, which takes seconds and is said."""
+    from threading import Timer
+
+    from idn_data.matlab.compiled import load_kernels
+
+    said = "compiling the resize kernels, once on this machine"
+    timer = Timer(1.5, lambda: None if quiet else click.echo(said, err=True))
+    timer.start()
+    try:
+        load_kernels()
+        load_kernels("idn_data.patches.kernels")
+    finally:
+        timer.cancel()
+
+
+def write_output(target: str | None, text: str) -> bool:
+    """Write a report to the file its user named, or to standard output for ``-``; true if standard output is taken."""
+    if target == "-":
+        click.echo(text, nl=False)
+    elif target is not None:
+        from idn_data.atomic import write_text
+
+        write_text(target, text, force=True)
+    return target == "-"
+
+
+def write_json(target: str | None, value: object) -> bool:
+    """`write_output` of a value as JSON; what is not finite (the PSNR of equal images) becomes null."""
+
+    def tidy(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {k: tidy(v) for k, v in item.items()}
+        if isinstance(item, (list, tuple)):
+            return [tidy(v) for v in item]
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    value = tidy(value)
+    return write_output(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

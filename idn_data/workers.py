@@ -1,0 +1,41 @@
+"""Threads over pictures: how many, and their results in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import TypeVar
+
+    T = TypeVar("T")
+    R = TypeVar("R")
+
+Progress = Callable[[str, int, int], None]  # what is done, how many of it, of how many
+
+
+def count_workers(workers: int | None = None) -> int:
+    """The number of worker threads: as given, else one for each core this process may use."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1; got {workers}")
+    if workers:
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    """``map`` over a pool of threads, results in order, few in flight, stopped cleanly by an error or an interrupt."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = 2 * workers
+        running = [pool.submit(function, item) for item in items[:ahead]]
+        try:
+            for k in range(len(items)):
+                result = running.pop(0).result()
+                if k + ahead < len(items):
+                    running.append(pool.submit(function, items[k + ahead]))
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,130 @@
+"""The authors' weights: .caffemodel files as numpy arrays, by protobuf's runtime, without Caffe or torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from idn_data.patches.recipe import SCALES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_BYTES = 8 << 20  # the authors' files have 2.2 MB; a bound on the memory that a hostile one can claim
+
+_BLOCK = {
+    "conv{0}_1": (48, 64, 3, 3), "conv{0}_2": (32, 12, 3, 3), "conv{0}_3": (64, 32, 3, 3),
+    "conv{0}_4": (64, 48, 3, 3), "conv{0}_5": (48, 16, 3, 3), "conv{0}_6": (80, 48, 3, 3), "down{1}": (64, 80, 1, 1),
+}  # fmt: skip
+# Layers in the order of the network, with the shape of the weight: outputs, inputs / groups, height, width; the
+# transposed convolution's is inputs, outputs, height, width.
+SHAPES = {
+    "conv1": (64, 1, 3, 3),
+    "conv2": (64, 64, 3, 3),
+    **{name.format(3 + k, 1 + k): shape for k in range(4) for name, shape in _BLOCK.items()},
+    "upsample": (64, 1, 17, 17),
+}
+
+# The few fields of caffe.proto that hold weights: message -> (field, number, type, repeated). Names are bytes here,
+# because protobuf strings must be valid UTF-8 and a damaged file need not be.
+_FIELDS = {
+    "BlobShape": [("dim", 1, "int64", True)],
+    "BlobProto": [
+        ("num", 1, "int32", False),  # these four in older files, in place of the shape
+        ("channels", 2, "int32", False),
+        ("height", 3, "int32", False),
+        ("width", 4, "int32", False),
+        ("data", 5, "float", True),
+        ("shape", 7, "BlobShape", False),
+    ],
+    "ConvolutionParameter": [("stride", 6, "uint32", True)],
+    "LayerParameter": [
+        ("name", 1, "bytes", False),
+        ("blobs", 7, "BlobProto", True),
+        ("convolution_param", 106, "ConvolutionParameter", False),
+    ],
+    "NetParameter": [("layer", 100, "LayerParameter", True)],
+}
+
+
+@cache
+def _net_parameter() -> Any:
+    """The message class NetParameter, built from `_FIELDS`."""
+    field_type = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="idn_caffe.proto", package="idn_caffe", syntax="proto2")
+    for message, fields in _FIELDS.items():
+        descriptor = file.message_type.add(name=message)
+        for name, number, kind, repeated in fields:
+            field = descriptor.field.add(name=name, number=number)
+            field.label = field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
+            if kind in _FIELDS:
+                field.type, field.type_name = field_type.TYPE_MESSAGE, f".idn_caffe.{kind}"
+            else:
+                field.type = field_type.Type.Value(f"TYPE_{kind.upper()}")
+                field.options.packed = name in ("data", "dim")  # a parser takes both forms
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("idn_caffe.NetParameter"))
+
+
+def read_caffemodel(path: Path | str) -> tuple[int | None, dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+    """Read one of the authors' weight files.
+
+    Parameters
+    ----------
+    path : path
+        A .caffemodel, as Caffe's protobuf.
+
+    Returns
+    -------
+    scale : {2, 3, 4} or None
+        The stride of the layer "upsample"; None where the file leaves out its layers' parameters. The blobs have the
+        same shapes at every scale.
+    layers : dict
+        Weight and bias of each layer of `SHAPES`, in that order; float32, finite.
+
+    Raises
+    ------
+    ValueError
+        For a file that is missing, too large, damaged or not an IDN model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; the authors' IDN-Caffe repository has IDN_x2, _x3 and _x4.caffemodel")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path}: {size:,} bytes, an IDN model has about 2.2 million; name one of the authors' files")
+    net = _net_parameter()()
+    try:
+        net.ParseFromString(path.read_bytes())
+    except DecodeError:
+        raise ValueError(f"{path}: not a .caffemodel, or damaged; download it again") from None
+    layers = {layer.name: layer for layer in net.layer}
+    upsample = layers.get(b"upsample")
+    stride = list(upsample.convolution_param.stride[:1]) if upsample is not None else []
+    if stride and stride[0] not in SCALES:
+        allowed = ", ".join(map(str, SCALES))
+        raise ValueError(f"{path}: made for scale {stride[0]}, none of {allowed}; name the file of the scale you want")
+    return stride[0] if stride else None, {name: _read_layer(path, name, layers.get(name.encode())) for name in SHAPES}
+
+
+def _read_layer(path: Path, name: str, layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if layer is None or len(layer.blobs) != 2:
+        raise ValueError(f"{path}: no layer {name!r} with weight and bias; name one of the authors' IDN models")
+    arrays, outputs = [], SHAPES[name][1 if name == "upsample" else 0]
+    for kind, wanted, blob in zip(("weight", "bias"), (SHAPES[name], (outputs,)), layer.blobs, strict=True):
+        shape = list(blob.shape.dim[:8]) or [blob.num, blob.channels, blob.height, blob.width]
+        same = [n for n in shape if n != 1] == [n for n in wanted if n != 1]  # old ones are padded with 1
+        if not same or len(blob.data) != np.prod(wanted):
+            raise ValueError(
+                f"{path}: {kind} of layer {name!r} has shape {shape} and {len(blob.data)} values, "
+                f"IDN's is {list(wanted)}; name one of the authors' IDN models"
+            )
+        arrays.append(np.array(blob.data, np.float32).reshape(wanted))  # they are stored as float32
+        if not np.isfinite(arrays[-1]).all():
+            raise ValueError(f"{path}: {kind} of layer {name!r} holds NaN or infinity; download the file again")
+    return arrays[0], arrays[1]

@@ -1,0 +1,1 @@
+"""The HTML report about networks: what it shows, its curves, its page."""

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from idn_data.matlab.color import _round_uint8, im2double, im2uint8, rgb2y, rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.compiled import load_kernels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# BT.601 in thousandths, rows Y, Cb, Cr
+MATRIX = [[65481, 128553, 24966], [-37797, -74203, 112000], [112000, -93786, -18214]]
+OFFSET = [16, 128, 128]
+
+
+def one(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    return np.array([[colour]], dtype=np.uint8)
+
+
+def convert_exactly(colour: tuple[int, int, int]) -> tuple[list[int], list[bool]]:
+    """Y, Cb, Cr rounded half away from zero, and which of them are exact halves before."""
+    values, halves = [], []
+    for row, offset in zip(MATRIX, OFFSET, strict=True):
+        exact = offset + sum(Fraction(m * int(v), 255000) for m, v in zip(row, colour, strict=True))
+        values.append(int((exact + Fraction(1, 2)) // 1))
+        halves.append(exact % 1 == Fraction(1, 2))
+    return values, halves
+
+
+@pytest.mark.parametrize(
+    ("rgb", "ycbcr"),
+    [
+        ((255, 255, 255), [235, 128, 128]),
+        ((0, 0, 0), [16, 128, 128]),
+        ((255, 0, 0), [81, 90, 240]),
+        ((0, 255, 0), [145, 54, 34]),
+        ((0, 0, 255), [41, 240, 110]),
+        ((255, 255, 0), [210, 16, 146]),
+    ],
+)
+def test_known_colours(rgb: tuple[int, int, int], ycbcr: list[int]) -> None:
+    assert convert_exactly(rgb)[0] == ycbcr
+    assert rgb2ycbcr(one(rgb))[0, 0].tolist() == ycbcr
+
+
+def test_all_greys() -> None:
+    k = np.arange(256, dtype=np.uint8)
+    got = rgb2ycbcr(np.repeat(k[None, :, None], 3, axis=2))
+    wanted = [int((16 + Fraction(219 * v, 255) + Fraction(1, 2)) // 1) for v in range(256)]
+    assert got[0, :, 0].tolist() == wanted
+    assert (got[0, :, 1:] == 128).all()
+
+
+def test_random_colours_are_exact() -> None:
+    colours = np.random.default_rng(601).integers(0, 256, (1, 4000, 3), dtype=np.uint8)
+    got = rgb2ycbcr(colours)
+    assert got.dtype == np.uint8
+    for colour, values in zip(colours[0].tolist(), got[0].tolist(), strict=True):
+        wanted, halves = convert_exactly(colour)
+        for value, want, half in zip(values, wanted, halves, strict=True):
+            # doubles cannot decide the 194 colours of 256³ whose Y is an exact half
+            assert value == want or (half and value == want - 1), (colour, values, wanted)
+
+
+def test_a_million_colours_in_whole_numbers() -> None:
+    steps = np.r_[0:256:3, 1, 254]
+    r, g, b = (v.ravel() for v in np.meshgrid(steps, steps, steps, indexing="ij"))
+    image = np.stack([r, g, b], axis=1).astype(np.uint8)[None]
+    got = rgb2ycbcr(image)[0].astype(np.int64)
+    for k in range(3):
+        doubled = 2 * (MATRIX[k][0] * r + MATRIX[k][1] * g + MATRIX[k][2] * b + OFFSET[k] * 255000) + 255000
+        wanted, half = doubled // 510000, doubled % 510000 == 0
+        assert (got[:, k] == wanted)[~half].all()
+        assert (np.abs(got[:, k] - wanted) <= 1).all()
+        assert half.sum() < 50
+
+
+def test_rgb2y_is_the_y_of_rgb2ycbcr() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (61, 67, 3), dtype=np.uint8)
+    assert (rgb2y(image) == rgb2ycbcr(image)[:, :, 0]).all()
+    assert (rgb2y(image[::-1, ::2]) == rgb2y(image)[::-1, ::2]).all()
+
+
+def test_rgb2y_leaves_grey_alone() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert (rgb2y(grey) == grey).all()  # not squeezed into 16…235
+
+
+def test_ycbcr2rgb_inverts_within_two() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    back = ycbcr2rgb(rgb2ycbcr(image))
+    assert back.dtype == np.uint8
+    assert int(np.abs(back.astype(int) - image.astype(int)).max()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("ycbcr", "rgb"),
+    [
+        ((235, 128, 128), [255, 255, 255]),
+        ((16, 128, 128), [0, 0, 0]),
+        ((255, 128, 128), [255, 255, 255]),  # whiter than white is clamped
+        ((0, 128, 128), [0, 0, 0]),
+        ((81, 90, 240), [254, 0, 0]),
+    ],
+)
+def test_ycbcr2rgb_known_colours(ycbcr: tuple[int, int, int], rgb: list[int]) -> None:
+    assert ycbcr2rgb(one(ycbcr))[0, 0].tolist() == rgb
+
+
+def test_ycbcr2rgb_is_the_exact_inverse_matrix() -> None:
+    (a, b, c), (d, e, f), (g, h, i) = ([Fraction(v, 1000) for v in row] for row in MATRIX)
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    inverse = [
+        [(e * i - f * h), (c * h - b * i), (b * f - c * e)],
+        [(f * g - d * i), (a * i - c * g), (c * d - a * f)],
+        [(d * h - e * g), (b * g - a * h), (a * e - b * d)],
+    ]
+    colours = np.random.default_rng(3).integers(0, 256, (1, 2000, 3), dtype=np.uint8)
+    got = ycbcr2rgb(colours)
+    for colour, values in zip(colours[0].tolist(), got[0].tolist(), strict=True):
+        for row, value in zip(inverse, values, strict=True):
+            exact = 255 * sum(m * (v - o) for m, v, o in zip(row, colour, OFFSET, strict=True)) / determinant
+            assert value == min(255, max(0, (exact + Fraction(1, 2)) // 1)), (colour, values)
+
+
+@pytest.mark.parametrize("function", [rgb2ycbcr, ycbcr2rgb])
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((2, 2), np.uint8), r"uint8 \(2, 2\)"),
+        (np.zeros((2, 2, 4), np.uint8), r"uint8 \(2, 2, 4\)"),
+        (np.zeros((2, 2, 3)), r"float64 \(2, 2, 3\)"),
+    ],
+)
+def test_colour_wants_three_planes_of_uint8(function: object, image: NDArray[np.generic], said: str) -> None:
+    with pytest.raises(ValueError, match=rf"takes an H×W×3 uint8 image; got {said}"):
+        function(image)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("image", [np.zeros((2, 2)), np.zeros((2, 2, 2), np.uint8)])
+def test_rgb2y_errors(image: NDArray[np.generic]) -> None:
+    with pytest.raises(ValueError, match="rgb2y takes an H×W×3 uint8 image; got"):
+        rgb2y(image)  # type: ignore[arg-type]
+
+
+def test_im2double_is_the_quotient_and_im2uint8_its_inverse() -> None:
+    k = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    double = im2double(k)
+    assert double.dtype == np.float64
+    assert double.ravel().tolist() == [float(Fraction(v, 255)) for v in range(256)]
+    assert (im2uint8(double) == k).all()
+    with pytest.raises(ValueError, match="im2double takes a uint8 image; got uint16"):
+        im2double(k.astype(np.uint16))  # type: ignore[arg-type]
+
+
+def round_exactly(value: float) -> int:
+    return int(min(255, max(0, (Fraction(value) + Fraction(1, 2)) // 1)))
+
+
+def test_im2uint8_rounds_half_away_from_zero() -> None:
+    halves = [v for v in ((k + 0.5) / 255 for k in range(255)) if v * 255 % 1 == 0.5]
+    assert len(halves) > 100
+    got = im2uint8(np.array(halves))
+    assert got.tolist() == [int(v * 255 + 0.5) for v in halves]
+    assert any(g % 2 for g in got.tolist())  # rounding half to even would give even numbers alone
+
+
+def test_rounding_does_not_add_a_half_first() -> None:
+    trap = 0.49999999999999994
+    assert math.floor(trap + 0.5) == 1  # the sum rounds up
+    assert _round_uint8(np.array([trap, 0.5, 1.4999999999999998, 254.49999999999997])).tolist() == [0, 1, 1, 254]
+
+
+def test_im2uint8_near_every_half() -> None:
+    values = np.array([(k + 0.5) / 255 for k in range(255)])
+    for _ in range(3):
+        near = np.concatenate([np.nextafter(values, 0), values, np.nextafter(values, 1)])
+        assert im2uint8(near).tolist() == [round_exactly(v) for v in (near * 255.0).tolist()]
+        values = np.nextafter(values, 0)
+
+
+def test_im2uint8_clamps() -> None:
+    got = im2uint8(np.array([-0.2, -1e-300, 0.0, 1.0, 1.0000001, 7.5, np.inf, -np.inf]))
+    assert got.tolist() == [0, 0, 0, 255, 255, 255, 255, 0]
+
+
+def test_im2uint8_of_single() -> None:
+    single = np.array([0.1, 0.5, 0.7], dtype=np.float32)
+    assert (im2uint8(single) == im2uint8(single.astype(np.float64))).all()
+
+
+def test_the_kernels_round_alike() -> None:
+    round_to_uint8 = load_kernels().round_to_uint8
+    values = [-3.0, -0.5, 0.0, 0.49999999999999994, 0.5, 1.5, 2.5, 254.49999999999997, 254.5, 255.0, 300.0]
+    assert [int(round_to_uint8(v)) for v in values] == [round_exactly(v) for v in values]

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+from scipy.sparse import csc_array
+from support.fuzzreferences import nest_cells
+
+from idn_data.matlab.matfile import MAX_BYTES, MAX_PARTS, MatFileError, read_mat
+
+HEAD = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+
+
+def element(kind: int, data: bytes, order: str = "<") -> bytes:
+    return struct.pack(f"{order}II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def matrix(
+    kind: int, shape: tuple[int, ...], *parts: bytes, name: bytes = b"a", flags: int = 0, order: str = "<"
+) -> bytes:
+    head = element(6, struct.pack(f"{order}II", kind | flags, 0), order)
+    sizes = element(5, struct.pack(f"{order}{len(shape)}i", *shape), order)
+    return element(14, head + sizes + element(1, name, order) + b"".join(parts), order)
+
+
+def pack(data: bytes) -> bytes:
+    packed = zlib.compress(data)
+    return struct.pack("<II", 15, len(packed)) + packed
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["f8", "f4", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "?"])
+def test_as_scipy_reads_it(tmp_path: Path, kind: str, packed: bool) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((3, 4), (1, 1), (0, 3), (2, 3, 4)):
+        value = (rng.normal(0, 50, shape) if kind != "u8" else rng.integers(0, 99, shape)).astype(kind[0] + kind[1:])
+        savemat(tmp_path / "a.mat", {"b": 1.0, "a": value, "c": "x"}, do_compression=packed)
+        found = read_mat(tmp_path / "a.mat", ["a", "gone"])
+        assert list(found) == ["a"]
+        theirs = loadmat(tmp_path / "a.mat")["a"]
+        assert found["a"].dtype == (np.uint8 if kind == "?" else theirs.dtype)
+        np.testing.assert_array_equal(found["a"], theirs)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_struct_array_and_text(tmp_path: Path, packed: bool) -> None:
+    cases = np.array([[("é1", np.eye(2), 0.5)], [("two", np.zeros((0, 0)), 2.0)]], [(n, "O") for n in ("n", "m", "s")])
+    savemat(tmp_path / "a.mat", {"cases": cases, "t": "text"}, do_compression=packed)
+    found = read_mat(tmp_path / "a.mat", ["cases", "t"])
+    assert found["t"] == "text"
+    assert [case["n"] for case in found["cases"]] == ["é1", "two"]
+    assert [case["s"].item() for case in found["cases"]] == [0.5, 2.0]
+    np.testing.assert_array_equal(found["cases"][0]["m"], np.eye(2))
+    assert found["cases"][1]["m"].shape == (0, 0)
+
+
+@pytest.mark.parametrize("value", [1 + 2j, csc_array(np.eye(3)), np.array([[1, "a"]], object)])
+def test_other_classes_are_none(tmp_path: Path, value: Any) -> None:
+    savemat(tmp_path / "a.mat", {"a": value, "b": 2.0})
+    found = read_mat(tmp_path / "a.mat", ["a", "b"])
+    assert found["a"] is None
+    assert found["b"].item() == 2
+
+
+def test_doubles_that_matlab_stores_as_bytes(tmp_path: Path) -> None:
+    data = matrix(6, (2, 3), element(2, bytes(range(6))))  # class double, values as uint8: MATLAB saves room so
+    (tmp_path / "a.mat").write_bytes(HEAD + data)
+    found = read_mat(tmp_path / "a.mat", ["a"])["a"]
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, [[0, 2, 4], [1, 3, 5]])
+
+
+def test_the_other_order_of_bytes(tmp_path: Path) -> None:
+    data = matrix(6, (1, 2), element(9, struct.pack(">2d", 1.5, -2), ">"), order=">")
+    (tmp_path / "a.mat").write_bytes(HEAD[:124] + struct.pack(">H", 0x0100) + b"MI" + data)
+    np.testing.assert_array_equal(read_mat(tmp_path / "a.mat", ["a"])["a"], [[1.5, -2]])
+
+
+SOUND = matrix(6, (1, 1), element(9, bytes(8)))
+BIG = MAX_BYTES // 8 + 1
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "not of version 5, 6 or 7; save it in MATLAB with -v7"),
+        (bytes(200), "not of version 5, 6 or 7"),
+        (HEAD + SOUND[:-3], "cut off"),
+        (HEAD + b"\x0e\0\0\0", "cut off"),
+        (HEAD + struct.pack("<II", 14, 0xFFFFFFF0), "cut off"),
+        (HEAD + struct.pack("<II", 15, 4) + b"abcd", "damaged"),
+        (HEAD + matrix(6, (2, 2), element(9, bytes(8))), "a matrix is not of its size"),
+        (HEAD + matrix(6, (1 << 30, 1 << 30), element(9, bytes(8))), "a matrix is not of its size"),
+        (HEAD + matrix(6, (1, 1), element(77, bytes(8))), "damaged"),
+        (HEAD + matrix(4, (1, 1), element(77, bytes(8))), "damaged"),
+        (HEAD + matrix(2, (1, 1), element(5, bytes(4)), element(1, b"")), "damaged"),
+        (HEAD + matrix(2, (1 << 20, 2), element(5, b"\1\0\0\0"), element(1, b"x")), f"more than {MAX_PARTS:,} parts"),
+        (HEAD + matrix(2, (1, 1), element(5, b"\2\0\0\0"), element(1, b"x\0"), element(9, b"")), "damaged"),
+        (HEAD + pack(matrix(6, (1, BIG), element(2, bytes(BIG)))), "holds more than 256 MiB of values"),
+    ],
+)
+def test_damage_and_claims(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "a.mat"
+    path.write_bytes(data)
+    with pytest.raises(MatFileError, match=rf"^not a readable \.mat file \(.*{said}.*\)$"):
+        read_mat(path, ["a"])
+
+
+def test_what_unpacks_to_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idn_data.matlab.matfile.MAX_BYTES", 10_000)
+    path = tmp_path / "a.mat"
+    path.write_bytes(HEAD + pack(matrix(6, (1, 9000), element(9, bytes(72000)), name=b"other")) + SOUND)
+    assert list(read_mat(path, ["a"])) == ["a"]  # the other one is not even unpacked
+    path.write_bytes(HEAD + pack(matrix(6, (1, 9000), element(9, bytes(72000)))))
+    with pytest.raises(MatFileError, match=r"unpacks to more than 0 MiB"):
+        read_mat(path, ["a"])
+    path.write_bytes(HEAD + bytes(10_000))
+    with pytest.raises(MatFileError, match=r"larger than 0 MiB"):
+        read_mat(path, ["a"])
+
+
+def test_version_7_3(tmp_path: Path) -> None:
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + struct.pack("<H", 0x0200) + b"IM" + bytes(99))
+    with pytest.raises(MatFileError, match=r"^a version 7\.3 file; save it in MATLAB with -v7$"):
+        read_mat(tmp_path / "a.mat", ["a"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_cells_within_cells(tmp_path: Path, packed: bool) -> None:
+    """scipy's reader ends the process there, its stack full."""
+    data = nest_cells(60_000)
+    (tmp_path / "a.mat").write_bytes(HEAD + pack(data[128:]) if packed else data)
+    assert read_mat(tmp_path / "a.mat", ["cases"]) == {"cases": None}

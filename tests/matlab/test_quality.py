@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from idn_data.matlab.color import im2uint8
+from idn_data.matlab.quality import psnr, ssim
+from idn_data.scores.protocols import score, shave
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RNG = np.random.default_rng(2004)
+REFERENCE = RNG.random((16, 19))
+NOISY = np.clip(REFERENCE + RNG.normal(0, 0.1, REFERENCE.shape), -0.05, 1.05)
+
+
+def measure_ssim(a: NDArray[np.float64], b: NDArray[np.float64], peak: float, valid: bool) -> float:
+    """Equations 13 to 16 of the paper, window by window: weighted sums over 11×11 pixels written out."""
+    window = [[math.exp(-(u * u + v * v) / (2 * 1.5**2)) for v in range(-5, 6)] for u in range(-5, 6)]
+    total = sum(map(sum, window))
+    height, width = a.shape
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    values = []
+    for y in range(5, height - 5) if valid else range(height):
+        for x in range(5, width - 5) if valid else range(width):
+            sums = [0.0] * 5
+            for u in range(-5, 6):
+                for v in range(-5, 6):
+                    i, j = min(max(y + u, 0), height - 1), min(max(x + v, 0), width - 1)  # the border replicated
+                    w, p, q = window[u + 5][v + 5] / total, float(a[i, j]), float(b[i, j])
+                    for k, term in enumerate((p, q, p * p, q * q, p * q)):
+                        sums[k] += w * term
+            ma, mb, aa, bb, ab = sums
+            values.append(
+                (2 * ma * mb + c1)
+                * (2 * (ab - ma * mb) + c2)
+                / ((ma * ma + mb * mb + c1) * (aa - ma * ma + bb - mb * mb + c2))
+            )
+    return sum(values) / len(values)
+
+
+def test_psnr_by_hand() -> None:
+    a = np.zeros((2, 2))
+    b = np.array([[0.1, 0.1], [0.1, -0.1]])
+    assert psnr(a, b) == pytest.approx(20.0, abs=1e-12)
+    assert psnr(a + 3, np.array([[3.0, 3.0], [3.0, 4.0]])) == pytest.approx(10 * math.log10(4))
+    eight = np.array([[0, 255], [7, 9]], dtype=np.uint8)
+    assert psnr(eight, np.array([[255, 0], [7, 9]], dtype=np.uint8), 255.0) == pytest.approx(10 * math.log10(2))
+
+
+def test_psnr_of_uint8_does_not_wrap() -> None:
+    a, b = np.full((3, 3), 1, np.uint8), np.full((3, 3), 2, np.uint8)
+    assert psnr(a, b, 255.0) == psnr(b, a, 255.0) == pytest.approx(20 * math.log10(255))
+
+
+def test_psnr_of_equal_images() -> None:
+    assert psnr(REFERENCE, REFERENCE) == math.inf
+
+
+@pytest.mark.parametrize("valid", [False, True])
+def test_ssim_is_the_papers_formula(valid: bool) -> None:
+    wanted = measure_ssim(NOISY, REFERENCE, 1.0, valid)
+    assert 0.3 < wanted < 0.99
+    assert ssim(NOISY, REFERENCE, valid=valid) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_ssim_modes_differ() -> None:
+    assert abs(ssim(NOISY, REFERENCE) - ssim(NOISY, REFERENCE, valid=True)) > 1e-4
+
+
+@pytest.mark.parametrize("valid", [False, True])
+def test_ssim_of_8_bits(valid: bool) -> None:
+    a, b = im2uint8(NOISY), im2uint8(REFERENCE)
+    wanted = measure_ssim(a.astype(float), b.astype(float), 255.0, valid)
+    assert ssim(a, b, 255.0, valid=valid) == pytest.approx(wanted, abs=1e-10)
+
+
+def test_ssim_of_a_small_image() -> None:
+    a, b = NOISY[:4, :3], REFERENCE[:4, :3]  # smaller than the window
+    assert ssim(a, b) == pytest.approx(measure_ssim(a, b, 1.0, False), abs=1e-12)
+    with pytest.raises(ValueError, match="valid windows needs at least 11x11 pixels; got 4x3"):
+        ssim(a, b, valid=True)
+
+
+def test_ssim_of_the_smallest_valid_image() -> None:
+    a, b = NOISY[:11, :11], REFERENCE[:11, :11]
+    assert ssim(a, b, valid=True) == pytest.approx(measure_ssim(a, b, 1.0, True), abs=1e-12)
+
+
+@pytest.mark.parametrize("valid", [False, True])
+def test_ssim_of_equal_images(valid: bool) -> None:
+    assert ssim(REFERENCE, REFERENCE, valid=valid) == pytest.approx(1.0, abs=1e-12)
+    flat = np.full((12, 12), 0.5)
+    assert ssim(flat, flat, valid=valid) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim])
+@pytest.mark.parametrize(("a", "b"), [(REFERENCE, REFERENCE[:-1]), (REFERENCE, REFERENCE.T), (REFERENCE[:0],) * 2])
+def test_measures_want_two_images_of_one_shape(measure: object, a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
+    with pytest.raises(ValueError, match=r"must be of one shape, not empty; got \(\d+, \d+"):
+        measure(a, b)  # type: ignore[operator]
+
+
+def test_peak_is_that_of_the_type() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 256, (2, 20, 21), dtype=np.uint8)
+    assert psnr(a, b) == psnr(a, b, 255.0) == pytest.approx(psnr(a / 255, b / 255), abs=1e-10)
+    assert ssim(a, b) == ssim(a, b, 255.0) == pytest.approx(ssim(a / 255, b / 255), abs=1e-10)
+    deep = a.astype(np.uint16) * 257, b.astype(np.uint16) * 257
+    assert psnr(*deep) == pytest.approx(psnr(a, b), abs=1e-10)
+    with pytest.raises(ValueError, match="are uint8 and float64; bring them to one type, or give peak"):
+        psnr(a, b / 255)
+
+
+def test_colour() -> None:
+    a, b = np.random.default_rng(4).random((2, 9, 8, 3))
+    assert psnr(a, b) == pytest.approx(10 * math.log10(1 / np.mean((a - b) ** 2)), abs=1e-12)
+    with pytest.raises(ValueError, match=r"ssim compares one channel, \(H, W\); got \(9, 8, 3\); take Y by rgb2y"):
+        ssim(a, b)
+
+
+def test_shave() -> None:
+    image = np.arange(35).reshape(5, 7)
+    assert (shave(image, 0) == image).all()
+    assert shave(image, 2).tolist() == [[16, 17, 18]]
+    assert shave(np.zeros((6, 7, 3)), 1).shape == (4, 5, 3)
+    for border in (-1, 3):
+        with pytest.raises(ValueError, match=rf"cannot shave {border} pixels off each side of a 5x7 image"):
+            shave(image, border)
+
+
+def test_score_float() -> None:
+    sr, gt = NOISY, REFERENCE
+    inner = np.s_[2:-2, 2:-2]
+    wanted = 10 * math.log10(1 / np.mean((sr[inner] - gt[inner]) ** 2)), measure_ssim(sr[inner], gt[inner], 1.0, False)
+    assert score(sr, gt, 2, "float") == pytest.approx(wanted, abs=1e-12)
+
+
+def test_score_uint8() -> None:
+    sr, gt = NOISY, REFERENCE
+    a, b = (np.floor(np.clip(v[2:-2, 2:-2], 0, 1) * 255 + 0.5) for v in (sr, gt))
+    wanted = 10 * math.log10(255**2 / np.mean((a - b) ** 2)), measure_ssim(a, b, 255.0, True)
+    assert score(sr, gt, 2, "uint8") == pytest.approx(wanted, abs=1e-10)
+
+
+def test_score_does_not_see_the_border() -> None:
+    changed = NOISY.copy()
+    changed[:3], changed[-3:], changed[:, :3], changed[:, -3:] = 9, 9, 9, 9
+    assert score(changed, REFERENCE, 3, "float") == score(NOISY, REFERENCE, 3, "float")
+    changed[3, 3] = 9
+    assert score(changed, REFERENCE, 3, "float") != score(NOISY, REFERENCE, 3, "float")
+
+
+def test_score_float_does_not_clip() -> None:
+    gt = np.full((12, 12), 0.99)
+    assert score(gt + 0.1, gt, 2, "float")[0] == pytest.approx(20.0, abs=1e-9)
+
+
+def test_score_errors() -> None:
+    with pytest.raises(ValueError, match="unknown protocol 'single'; one of float, uint8"):
+        score(NOISY, REFERENCE, 2, "single")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cannot shave 8 pixels off each side of a 16x19 image"):
+        score(NOISY, REFERENCE, 8, "float")
+    with pytest.raises(ValueError, match="of one shape"):
+        score(NOISY[:-1], REFERENCE, 2, "float")

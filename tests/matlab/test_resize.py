@@ -1,0 +1,488 @@
+"""imresize against exact rational arithmetic, and every promise of its docstring."""
+
+from __future__ import annotations
+
+import doctest
+import math
+import random
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from idn_data.images.variants import DOWNSCALES
+from idn_data.matlab.compiled import load_kernels
+from idn_data.matlab.resize import MAX_LENGTH, METHODS, _cube, compute_weights, imresize
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+SMOOTH = ("bicubic", "bilinear", "lanczos2", "lanczos3")  # no jumps, so that doubles and fractions take the same taps
+RNG = np.random.default_rng(1981)
+GREY = RNG.random((23, 31))
+COLOUR = RNG.random((19, 14, 3))
+SCALES: tuple[Any, ...] = (0.5, 1 / 3, 0.7, 1.0, 1.7, 2, (0.4, 0.9), (0.9, 0.4), (2.5, 0.3), (0.3, 2.5))
+
+
+def ask_and_expect(
+    choose: random.Random, number: int, kinds: int = 5
+) -> tuple[tuple[int, int], dict[str, Any], tuple[int, int], tuple[float, float]]:
+    """A random call of imresize: input shape, arguments, and by MATLAB's rules output shape and scales."""
+    h, w = choose.randint(1, 9), choose.randint(1, 9)
+    method = METHODS[number % len(METHODS)]
+    how: dict[str, Any] = {"method": method, "antialias": choose.random() < 0.7}
+    if method not in SMOOTH:  # a box decides halves: only scales that are exact in binary
+        pair = choose.choice((0.25, 0.5, 2.0)), choose.choice((0.25, 0.5, 2.0))
+        return (h, w), {"scale": pair, **how}, (math.ceil(pair[0] * h), math.ceil(pair[1] * w)), pair
+    kind = number // len(METHODS) % kinds
+    if kind == 0:
+        s = choose.uniform(0.2, 2.5)
+        return (h, w), {"scale": s, **how}, (math.ceil(s * h), math.ceil(s * w)), (s, s)
+    if kind == 1:  # the horizontal scale is the smaller one: columns first
+        pair = choose.uniform(0.8, 2.5), choose.uniform(0.2, 0.75)
+        return (h, w), {"scale": pair, **how}, (math.ceil(pair[0] * h), math.ceil(pair[1] * w)), pair
+    n, m = choose.randint(1, 14), choose.randint(1, 14)
+    if kind == 2:
+        return (h, w), {"size": (n, m), **how}, (n, m), (n / h, m / w)
+    if kind == 3:
+        return (h, w), {"size": (n, choose.choice((None, math.nan))), **how}, (n, -(-n * w // h)), (n / h, n / h)
+    return (h, w), {"size": (choose.choice((None, math.nan)), m), **how}, (-(-m * h // w), m), (m / w, m / w)
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_random_doubles_against_fractions(exact: ModuleType, number: int) -> None:
+    choose = random.Random(number)
+    shape, how, wanted_shape, scales = ask_and_expect(choose, number)
+    image = np.array([[choose.uniform(-1, 2) for _ in range(shape[1])] for _ in range(shape[0])])
+    wanted = exact.imresize_exact(image.tolist(), wanted_shape, scales, how["method"], how["antialias"])
+    got = imresize(image, **how)
+    assert got.dtype == np.float64
+    assert got.shape == wanted_shape
+    error = max(abs(Fraction(g) - e) for row, line in zip(got.tolist(), wanted, strict=True)
+                for g, e in zip(row, line, strict=True))  # fmt: skip
+    assert float(error) < 1e-14, (shape, how)  # for values up to 2
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_random_uint8_against_fractions(exact: ModuleType, number: int) -> None:
+    choose = random.Random(1000 + number)
+    shape, how, wanted_shape, scales = ask_and_expect(choose, number, kinds=2)  # sizes give halves without end
+    dyadic = all(math.log2(s) % 1 == 0 for s in scales)
+    ties: list[Fraction] = [Fraction(0)]
+    while ties:  # where weights are rounded, an exact half before rounding would test their last bits
+        image = np.array([[choose.randrange(256) for _ in range(shape[1])] for _ in range(shape[0])], dtype=np.uint8)
+        ties = []
+        wanted = exact.imresize_exact(
+            image.tolist(), wanted_shape, scales, how["method"], how["antialias"], True, None if dyadic else ties
+        )
+    got = imresize(image, **how)
+    assert got.dtype == np.uint8
+    assert got.tolist() == [[int(v) for v in row] for row in wanted], (shape, how)
+
+
+def find_taps_in_doubles(n: int, n_out: int, scale: float, antialias: bool) -> list[list[tuple[int, float]]]:
+    """The rules of fixtures/README.md in Python's own doubles: every step rounded, in the order written."""
+
+    def cubic(x: float) -> float:
+        x = abs(x)
+        x2, x3 = x * x, float(Fraction(x) ** 3)  # a power rounded once
+        if x <= 1:
+            return 1.5 * x3 - 2.5 * x2 + 1
+        return -0.5 * x3 + 2.5 * x2 - 4 * x + 2 if x <= 2 else 0.0
+
+    shrink = antialias and scale < 1
+    support = 4 / scale if shrink else 4.0
+    taps = []
+    for x in range(1, n_out + 1):
+        u = x / scale + 0.5 * (1 - 1 / scale)
+        left = math.floor(u - support / 2)
+        found, total = [], 0.0
+        for k in range(left, left + math.ceil(support) + 2):
+            weight = scale * cubic(scale * (u - k)) if shrink else cubic(u - k)
+            total += weight
+            mirrored = (k - 1) % (2 * n)
+            found.append((mirrored if mirrored < n else 2 * n - 1 - mirrored, weight))
+        taps.append([(k, weight / total) for k, weight in found])
+    return taps
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize(
+    "scales", [(0.5, 0.5), (1 / 3, 1 / 3), (0.9, 0.9), (0.7, 0.6), (0.3, 0.8), (1.7, 1.7), (4, 0.45)]
+)
+def test_every_bit_of_the_doubles(scales: tuple[float, float], antialias: bool) -> None:
+    rows = GREY.tolist()
+    for axis in sorted((0, 1), key=lambda k: scales[k]):
+        lines = [list(column) for column in zip(*rows, strict=True)] if axis == 0 else rows
+        n_out = math.ceil(scales[axis] * len(lines[0]))
+        resized = []
+        for line in lines:
+            resized.append([])
+            for taps in find_taps_in_doubles(len(line), n_out, scales[axis], antialias):
+                total = 0.0
+                for k, weight in taps:
+                    total += weight * line[k]
+                resized[-1].append(total)
+        rows = [list(column) for column in zip(*resized, strict=True)] if axis == 0 else resized
+    assert imresize(GREY, scales, antialias=antialias).tolist() == rows
+
+
+def test_the_pass_between_is_rounded_and_clamped(exact: ModuleType) -> None:
+    image = np.zeros((6, 6), np.uint8)
+    image[2:4, 2:4] = 255
+    once = np.clip(np.round(imresize(image.astype(float), 1.5)), 0, 255)
+    twice = imresize(image, 1.5)
+    wanted = exact.imresize_exact(image.tolist(), (9, 9), (1.5, 1.5), uint8=True)
+    assert twice.tolist() == [[int(v) for v in row] for row in wanted]
+    assert (once != twice).any()
+
+
+def test_order_of_the_passes(exact: ModuleType) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (8, 8), dtype=np.uint8)
+    for scales, n in (((0.7, 0.4), (6, 4)), ((0.4, 0.7), (4, 6))):
+        wanted = exact.imresize_exact(image.tolist(), n, scales, uint8=True)
+        assert imresize(image, scales).tolist() == [[int(v) for v in row] for row in wanted]
+    rows_first = imresize(imresize(image, (0.7, 1)), (1, 0.4))
+    assert (imresize(image, (0.7, 0.4)) != rows_first).any()  # the other order would show
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.bool_])
+def test_channels_are_resized_one_by_one(channels: int, dtype: type[np.generic]) -> None:
+    image = (np.random.default_rng(channels).random((13, 10, channels)) * (255 if dtype == np.uint8 else 1.4)).astype(
+        dtype
+    )
+    for scale in SCALES:
+        for method in ("bicubic", "lanczos3", "box"):
+            whole = imresize(image, scale, method=method)
+            assert whole.dtype == dtype
+            for c in range(channels):
+                assert (whole[:, :, c] == imresize(image[:, :, c], scale, method=method)).all()
+
+
+@pytest.mark.parametrize("image", [GREY, COLOUR], ids=["grey", "colour"])
+def test_single_is_the_double_result_rounded_once(image: NDArray[np.float64]) -> None:
+    single = image.astype(np.float32)
+    for scale in SCALES:
+        for method in METHODS:
+            got = imresize(single, scale, method=method)
+            assert got.dtype == np.float32
+            assert (got == imresize(single.astype(np.float64), scale, method=method).astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_bool_is_uint8_above_128(scale: Any) -> None:
+    image = GREY > 0.5
+    got = imresize(image, scale)
+    assert got.dtype == np.bool_
+    assert (got == (imresize(image.astype(np.uint8) * np.uint8(255), scale) > 128)).all()
+
+
+def test_bool_by_hand() -> None:
+    image = np.array([[True, False, True, True, False, False]])
+    # one of two is 127.5, rounded to 128, and that is not above 128
+    assert imresize(image, (1, 0.5), method="box").tolist() == [[False, True, False]]
+    assert imresize(image, (1, 2), method="nearest").tolist() == [np.repeat(image[0], 2).tolist()]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_pixel(dtype: type[np.generic], method: str) -> None:
+    for value in (0, 1) if dtype == np.bool_ else (0, 1, 77, 255):
+        image = np.full((1, 1), value, dtype)
+        for how in ({"scale": 3}, {"scale": 0.2}, {"size": (2, 5)}, {"size": (None, 4)}, {"scale": (0.5, 3)}):
+            got = imresize(image, **how, method=method)  # type: ignore[arg-type]
+            assert got.dtype == dtype
+            np.testing.assert_allclose(got.astype(float), value, rtol=1e-6 if dtype == np.float32 else 1e-14)
+        assert imresize(image, 3, method=method).shape == (3, 3)
+        assert imresize(image, 0.2, method=method).shape == (1, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize("base", [GREY, COLOUR], ids=["grey", "colour"])
+def test_memory_layout_does_not_matter(base: NDArray[np.float64], dtype: type[np.generic]) -> None:
+    plain = np.ascontiguousarray((base * (255 if dtype == np.uint8 else 1.4)).astype(dtype))
+    before = plain.copy()
+    wide = np.zeros((2 * plain.shape[0], 3 * plain.shape[1], *plain.shape[2:]), dtype)
+    wide[::2, ::3] = plain
+    read_only = plain.copy()
+    read_only.flags.writeable = False
+    shifted = np.frombuffer(b"\0" + plain.tobytes(), dtype, offset=1).reshape(plain.shape)
+    layouts = {
+        "stride": wide[::2, ::3],
+        "flipped": np.ascontiguousarray(plain[::-1, ::-1])[::-1, ::-1],
+        "Fortran": np.asfortranarray(plain),
+        "transposed": np.ascontiguousarray(np.swapaxes(plain, 0, 1)).swapaxes(0, 1),
+        "read-only": read_only,
+        "unaligned": shifted,
+    }
+    for scale in (0.6, (1.5, 0.5)):
+        wanted = imresize(plain, scale)
+        assert wanted.flags.c_contiguous
+        for name, image in layouts.items():
+            assert (image == plain).all()
+            assert (imresize(image, scale) == wanted).all(), name
+    assert (plain == before).all()  # the input is left alone
+
+
+def test_nested_lists_are_taken() -> None:
+    assert (imresize([[0.0, 1.0], [2.0, 3.0]], 2) == imresize(np.array([[0.0, 1.0], [2.0, 3.0]]), 2)).all()  # type: ignore[arg-type]
+
+
+def test_docstring_example() -> None:
+    (found,) = (t for t in doctest.DocTestFinder().find(imresize, "imresize") if t.examples)
+    assert len(found.examples) == 3
+    assert doctest.DocTestRunner(verbose=False).run(found).failed == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize("scale", [0.7, (1.3, 0.6)])
+def test_out(dtype: type[np.generic], scale: Any) -> None:
+    image = (COLOUR * (255 if dtype == np.uint8 else 1.4)).astype(dtype)
+    wanted = imresize(image, scale)
+    out = np.ones(wanted.shape, dtype)
+    assert imresize(image, scale, out=out) is out
+    assert (out == wanted).all()
+
+
+def read_only(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]:
+    array = np.zeros(shape, dtype)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        lambda image: np.zeros((5, 4), image.dtype),
+        lambda image: np.zeros((4, 5, 1), image.dtype),
+        lambda image: np.zeros((4, 5), np.uint16),
+        lambda image: np.zeros((4, 5), image.dtype, order="F"),
+        lambda image: np.zeros((8, 5), image.dtype)[::2],
+        lambda image: read_only((4, 5), image.dtype),
+    ],
+    ids=["shape", "dimensions", "dtype", "Fortran", "stride", "read-only"],
+)
+def test_out_that_does_not_fit(dtype: type[np.generic], unfit: Any) -> None:
+    image = np.ones((8, 10), dtype)
+    with pytest.raises(ValueError, match=r"out must be .*array of shape \(4, 5\); got \w+ \("):
+        imresize(image, 0.5, out=unfit(image))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.bool_])
+def test_out_in_the_images_memory(dtype: type[np.generic]) -> None:
+    image = np.ones((8, 10), dtype)
+    with pytest.raises(ValueError, match="out must not share memory with the image"):
+        imresize(image, 1, out=image)
+    both = np.ones((12, 10), dtype)
+    with pytest.raises(ValueError, match="out must not share memory with the image"):
+        imresize(both[:8], (0.5, 1), out=both[6:10])
+    beside = imresize(both[:8], (0.5, 1), out=both[8:])  # another part of the same array is apart from it
+    assert (beside == imresize(np.ones((8, 10), dtype), (0.5, 1))).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scale_one_is_identity(method: str) -> None:
+    eight = RNG.integers(0, 256, (9, 12), dtype=np.uint8)
+    assert (imresize(eight, 1, method=method) == eight).all()
+    assert (imresize(eight, size=(9, 12), method=method) == eight).all()
+    if method in ("bicubic", "bilinear", "box", "nearest"):
+        assert (imresize(GREY, 1.0, method=method) == GREY).all()
+    else:  # the zeros of lanczos are zeros of a sine in doubles
+        assert np.abs(imresize(GREY, 1.0, method=method) - GREY).max() < 1e-15
+
+
+def test_nearest_repeats_and_picks() -> None:
+    assert (imresize(GREY, 3, method="nearest") == GREY.repeat(3, 0).repeat(3, 1)).all()
+    assert (imresize(GREY, 1 / 3, method="nearest")[:7, :10] == GREY[1:21:3, 1:30:3]).all()
+
+
+def test_box_averages() -> None:
+    image = RNG.random((8, 12))
+    np.testing.assert_allclose(imresize(image, 0.25, method="box"), image.reshape(2, 4, 3, 4).mean((1, 3)), rtol=1e-14)
+
+
+def test_antialias_only_when_shrinking() -> None:
+    assert (imresize(GREY, 1.5, antialias=False) == imresize(GREY, 1.5)).all()
+    assert (imresize(GREY, 0.5, antialias=False) != imresize(GREY, 0.5)).any()
+    assert (imresize(GREY, 0.5, antialias=False, method="nearest") == imresize(GREY, 0.5, method="nearest")).all()
+
+
+def test_doubles_are_not_clipped() -> None:
+    step = np.zeros((4, 16))
+    step[:, 8:] = 1
+    grown = imresize(step, 3)
+    assert grown.max() > 1.01
+    assert grown.min() < -0.01
+    assert imresize(1e6 * step - 3e6, 3).min() < -3e6
+
+
+def test_lengths_of_the_recipe() -> None:
+    assert DOWNSCALES == (1.0, 0.9, 0.8, 0.7, 0.6)
+    image = np.zeros((350, 481), np.float32)
+    lengths = [imresize(image, s).shape for s in DOWNSCALES]
+    assert lengths == [(350, 481), (315, 433), (280, 385), (245, 337), (210, 289)]
+    assert lengths == [(math.ceil(s * 350), math.ceil(s * 481)) for s in DOWNSCALES]
+
+
+def test_lengths_are_those_of_doubles() -> None:
+    # 0.1 + 0.2 is a little more than 0.3, and ceil sees it
+    assert imresize(np.zeros((10, 10)), 0.1 + 0.2).shape == (4, 4)
+    assert imresize(np.zeros((10, 10)), 0.3).shape == (3, 3)
+    assert imresize(np.zeros((7, 10)), size=(3, None)).shape == (3, 5)
+    assert imresize(np.zeros((7, 10)), size=(math.nan, 5.0)).shape == (4, 5)
+
+
+def test_numpy_numbers_as_scale_and_size() -> None:
+    wanted = imresize(GREY, 0.5)
+    for scale in (np.float64(0.5), np.float32(0.5), np.array([0.5, 0.5]), [0.5, 0.5]):
+        assert (imresize(GREY, scale) == wanted).all()  # type: ignore[arg-type]
+    assert (imresize(GREY, size=np.array([5, 7])) == imresize(GREY, size=(5, 7))).all()  # type: ignore[arg-type]
+
+
+AXES = [
+    (7, 14, 2.0),
+    (9, 3, 1 / 3),
+    (10, 7, 0.7),
+    (35, 32, 0.9),
+    (5, 1, 0.2),
+    (1, 4, 4.0),
+    (64, 23, 23 / 64),
+    (3, 1, 0.01),
+]
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n_in", "n_out", "scale"), AXES)
+def test_weights(n_in: int, n_out: int, scale: float, method: str, antialias: bool) -> None:
+    weights, indices = compute_weights(n_in, n_out, scale, method, antialias)
+    assert weights.shape == indices.shape
+    assert weights.shape[0] == n_out
+    assert weights.shape[1] >= 4
+    assert weights.dtype == np.float64 and indices.dtype == np.uintp
+    assert weights.flags.c_contiguous and indices.flags.c_contiguous
+    assert not weights.flags.writeable and not indices.flags.writeable
+    assert int(indices.max()) < n_in
+    for row in weights.tolist():
+        assert abs(sum(map(Fraction, row)) - 1) < Fraction(1, 10**14)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("method", SMOOTH)
+@pytest.mark.parametrize(("n_in", "n_out", "scale"), [a for a in AXES if a[1] == a[0] * a[2]])
+def test_weights_are_symmetric(n_in: int, n_out: int, scale: float, method: str, antialias: bool) -> None:
+    weights, indices = compute_weights(n_in, n_out, scale, method, antialias)
+    dense = np.zeros((n_out, n_in))
+    np.add.at(dense, (np.arange(n_out)[:, None], indices), weights)
+    np.testing.assert_allclose(dense, dense[::-1, ::-1], atol=1e-14)
+
+
+def test_weights_mirror_at_the_border() -> None:
+    indices = compute_weights(2, 1, 0.1, "bicubic", True)[1][0].tolist()
+    period = [0, 1, 1, 0]  # there and back, each edge pixel twice, without end
+    assert len(indices) > 30
+    assert any(indices == [period[(start + k) % 4] for k in range(len(indices))] for start in range(4))
+
+
+def test_cube_is_correctly_rounded() -> None:
+    rng = np.random.default_rng(754)
+    values = np.concatenate(
+        [
+            rng.random(20000) * 2,
+            np.ldexp(0.5 + rng.random(5000) / 2, rng.integers(-60, 1, 5000)),
+            np.nextafter(np.arange(0, 33) / 16, 0)[1:],
+            np.arange(0, 33) / 16,
+            np.nextafter(np.arange(0, 32) / 16, 2),
+        ]
+    )
+    assert values.min() >= 0 and values.max() <= 2
+    exact = [float(Fraction(v) ** 3) for v in values.tolist()]
+    assert _cube(values).tolist() == exact
+    assert (values * values * values).tolist() != exact  # rounding twice would not do
+    assert _cube(-values).tolist() == [-v for v in exact]
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    images = [np.random.default_rng(k).random((97, 83, 3)) for k in range(4)]
+    images += [(255 * image).astype(np.uint8) for image in images]
+    jobs = [(image, scale) for image in images for scale in SCALES]
+    alone = [imresize(image, scale) for image, scale in jobs]
+    compute_weights.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            together = list(pool.map(lambda job: imresize(*job), jobs))
+            assert all((a == b).all() for a, b in zip(alone, together, strict=True))
+
+
+def test_kernels_are_loaded_once() -> None:
+    assert load_kernels() is load_kernels()
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.uint16, np.int8, np.int64, np.float16, np.complex128, ">f8", object, "U1", "datetime64[s]"]
+)
+def test_wrong_type(dtype: Any) -> None:
+    said = rf"imresize takes uint8, float32, float64 or bool images; got {np.dtype(dtype)}"
+    with pytest.raises(TypeError, match=said.replace("[", r"\[")):
+        imresize(np.zeros((4, 4), dtype), 2)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (0, 4), (4, 0), (4, 4, 0), (2, 2, 2, 2)])
+def test_wrong_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"takes a non-empty H×W or H×W×C array; got shape \("):
+        imresize(np.zeros(shape), 2)
+
+
+def test_wrong_method() -> None:
+    with pytest.raises(ValueError, match="unknown method 'cubic'; one of bicubic, bilinear, lanczos2, lanczos3, box"):
+        imresize(GREY, 2, method="cubic")
+
+
+def test_neither_scale_nor_size_or_both() -> None:
+    with pytest.raises(ValueError, match="either scale or size, and exactly one of them; got neither"):
+        imresize(GREY)
+    with pytest.raises(ValueError, match=r"exactly one of them; got scale=2 and size=\(4, 4\)"):
+        imresize(GREY, 2, size=(4, 4))
+
+
+@pytest.mark.parametrize(
+    "scale", [0, -1, math.nan, math.inf, (1, 0), (1, math.nan), (1, 2, 3), (2,), (), "2", np.array(0.5) * [1, 1, 1]]
+)
+def test_wrong_scale(scale: Any) -> None:
+    with pytest.raises(ValueError, match=r"scale must be one positive number or two \(rows, columns\); got "):
+        imresize(GREY, scale)
+
+
+@pytest.mark.parametrize("size", [(0, 4), (-3, 4), (2.5, 4), (4,), (4, 4, 4), (), (None, None), (math.nan, None), 5])
+def test_wrong_size(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"size must be \(rows, columns\), whole and positive, .*; got "):
+        imresize(GREY, size=size)
+
+
+@pytest.mark.parametrize("size", [(math.inf, 4), (4, math.inf), (None, math.inf)])
+def test_infinite_size(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"size must be finite; got "):
+        imresize(GREY, size=size)
+
+
+@pytest.mark.parametrize(
+    "how", [{"scale": 1e9}, {"scale": 1e308}, {"size": (MAX_LENGTH + 1, 1)}, {"size": (None, 1e300)}]
+)
+def test_output_too_large(how: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"too large; at most {MAX_LENGTH} pixels along an axis"):
+        imresize(GREY, **how)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-300])
+def test_scale_too_small(scale: float) -> None:
+    """A window of 4/scale taps: the scale is to blame, by name, not the memory or numpy."""
+    with pytest.raises(ValueError, match=rf"scale {scale:g} is too small; at least "):
+        imresize(GREY, scale)
+    with pytest.raises(ValueError, match=rf"scale {scale:g} is too small; at least "):
+        imresize(GREY, (1, scale))

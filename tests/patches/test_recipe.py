@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from idn_data.patches.recipe import BATCH, SCALES, STAGES, Recipe, Stage, name_shard
+
+# the table of the IDN-TensorFlow README: scale, stage, LR and GT side, file
+README = [
+    (2, "pretrain", 29, 58, "idn_train_x2.h5"),
+    (3, "pretrain", 15, 45, "idn_train_x3.h5"),
+    (4, "pretrain", 11, 44, "idn_train_x4.h5"),
+    (2, "finetune", 39, 78, "idn_fine_tuning_x2.h5"),
+    (3, "finetune", 26, 78, "idn_fine_tuning_x3.h5"),
+    (4, "finetune", 19, 76, "idn_fine_tuning_x4.h5"),
+]
+
+
+@pytest.mark.parametrize(("scale", "stage", "lr", "gt", "file"), README)
+def test_table_of_the_readme(scale: int, stage: Stage, lr: int, gt: int, file: str) -> None:
+    recipe = Recipe(scale, stage)
+    assert (recipe.lr_side, recipe.gt_side, recipe.file_name) == (lr, gt, file)
+    assert recipe.lr_patch == lr  # settled once, so that equal recipes compare equal
+    assert recipe == Recipe(scale, stage, lr)
+
+
+def test_scales_and_stages_are_those_of_the_table() -> None:
+    assert {(scale, stage) for scale, stage, *_ in README} == {(scale, stage) for scale in SCALES for stage in STAGES}
+    assert BATCH == 64
+
+
+def test_other_patch_side() -> None:
+    recipe = Recipe(3, "finetune", 20)
+    assert (recipe.lr_side, recipe.gt_side, recipe.file_name) == (20, 60, "idn_fine_tuning_x3.h5")
+    assert Recipe(2, "pretrain", 1).gt_side == 2
+    assert Recipe(2, "pretrain", 1024).gt_side == 2048
+
+
+def test_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe(2, "pretrain").scale = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("scale", [0, 1, 5, -2])
+def test_wrong_scale(scale: int) -> None:
+    with pytest.raises(ValueError, match=rf"scale must be one of 2, 3, 4; got {scale}"):
+        Recipe(scale, "pretrain")
+
+
+def test_wrong_stage() -> None:
+    with pytest.raises(ValueError, match="stage must be one of pretrain, finetune; got 'training'"):
+        Recipe(2, "training")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", [0, -1, 1025])
+def test_wrong_patch_side(side: int) -> None:
+    with pytest.raises(ValueError, match=rf"LR patch side must lie in 1…1024; got {side}"):
+        Recipe(2, "pretrain", side)
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "count", "wanted"),
+    [
+        ("idn_train_x4.h5", 0, 1, "idn_train_x4.h5"),
+        ("idn_train_x4.h5", 0, 8, "idn_train_x4.1-of-8.h5"),
+        ("idn_train_x4.h5", 7, 8, "idn_train_x4.8-of-8.h5"),
+        ("idn_train_x4.h5", 8, 12, "idn_train_x4.09-of-12.h5"),
+        ("my.set.h5", 1, 2, "my.set.2-of-2.h5"),
+        ("patches", 1, 2, "patches.2-of-2"),
+    ],
+)
+def test_name_shard(name: str, index: int, count: int, wanted: str) -> None:
+    assert name_shard(name, index, count) == wanted
+
+
+def test_shards_sort_in_order() -> None:
+    shards = [name_shard("a.h5", k, 11) for k in range(11)]
+    assert sorted(shards) == shards
+    assert len(set(shards)) == 11
+
+
+def test_an_offset_is_cut_off_the_images() -> None:
+    recipe = Recipe(4, "finetune", 19, (1, 3))
+    assert recipe.crop(100, 90) == (99, 87)
+    assert recipe.crop(1, 2) == (0, 0)
+    assert recipe == Recipe(4, "finetune", 19, [1, 3])  # type: ignore[arg-type]  # as JSON keeps it
+    assert Recipe(4, "finetune", 19).offset == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [(76, 0), (0, -1), (1,)])
+def test_wrong_offset(offset: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"the offset must be two numbers in 0…75, below a GT patch; got \["):
+        Recipe(4, "finetune", 19, offset)  # type: ignore[arg-type]

@@ -1,0 +1,148 @@
+"""From what a user asked for to what the trainer needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from cli import main
+from idn_data.atomic import hold
+from idn_data.patches.recipe import Recipe
+from idn_data.patches.trainset import make_train, plan_train
+from idn_data.scores.benchmark import open_set
+from idn_train.batches import load_patches
+from idn_train.config import Config
+from idn_train.network import IDN
+from idn_train.runstate import TrainingError
+from idn_train.session import find_init, limit_threads, make_record, make_validation
+
+ROWS = [{"step": "5", "seconds": "60", "loss": "50.1", "rate": "0.001", "psnr": "30.1"}]
+
+
+def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return make_train(plan_train(photos, path, Recipe(4, "pretrain", 5), **given))
+
+
+def test_finetune_starts_from_the_pretrained_run_beside_it(tmp_path: Path) -> None:
+    assert find_init(Config(4), tmp_path / "pretrain_x4") is None
+    with pytest.raises(TrainingError, match="pretrain it, or name weights by --init"):
+        find_init(Config(4, "finetune"), tmp_path / "finetune_x4")
+    found = tmp_path / "pretrain_x4" / "final.safetensors"
+    found.parent.mkdir()
+    found.write_bytes(b"")
+    assert find_init(Config(4, "finetune"), tmp_path / "finetune_x4") == found
+
+
+def test_validation_and_record(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    test_set, network = open_set(str(photos), tmp_path), IDN(4)
+    psnr = make_validation(test_set, 4)(network)
+    assert 0 < psnr < 40
+    make_record(tmp_path, "title", test_set, 4, tensorboard=True)(ROWS, network)
+    assert np.asarray(Image.open(tmp_path / "psnr.png")).shape == (420, 760, 3)
+    written = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
+    assert all(name in written for name in (b"loss", b"rate", b"psnr", b"PNG"))
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    with pytest.raises(ModuleNotFoundError, match=r"TensorBoard is not installed; pip install 'idn\[tensorboard\]'"):
+        make_record(tmp_path, "title", None, 4, tensorboard=True)
+
+
+def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> None:
+    """torchrun with gloo on this processor: the same global batch, the same losses within float's rounding."""
+    data = make_file(photos, tmp_path / "a.h5")[0]
+    options = ["--data", str(data), "--steps", "12", "--batch", "8", "--recipe", "express", "--precision", "float32",
+               "--validate-set", str(photos), "--validate-every", "3", "--quiet"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, launch in (
+        ("one", [sys.executable, "-m", "idn_train"]),
+        (
+            "two",
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idn_train"],
+        ),
+    ):
+        command = [*launch, *options, "--out", str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("final.safetensors") == 1
+        assert "Warning" not in done.stderr  # torch's, of gradients that each process turns at each step
+    curves = [np.genfromtxt(tmp_path / n / "metrics.csv", delimiter=",", names=True) for n in ("one", "two")]
+    assert len(curves[0]) == 4
+    for name in ("step", "psnr"):
+        np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
+
+
+def test_threads_are_chosen_for_a_training_by_the_clock(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("idn_train.session.choose_threads", lambda step: step() or 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with limit_threads(Config(4), load_patches(make_file(photos, tmp_path / "a.h5"))) as threads:
+            assert threads == torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        command = ["train", "--data", str(tmp_path / "a.h5"), "--batch", "4", "--validate-set", str(tmp_path / "none")]
+        for clock, said in ((["--minutes", "0.01"], True), (["--steps", "1"], False)):
+            result = CliRunner().invoke(main, [*command, *clock, "--out", str(tmp_path / clock[0])])
+            assert result.exit_code == 0, result.output
+            assert ("1 of 2 threads, quickest beside what else runs" in result.output) == said
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_torchrun_is_not_led_astray_by_a_cli_of_the_users(tmp_path: Path) -> None:
+    (tmp_path / "cli.py").write_text("raise SystemExit('another program')")
+    command = [sys.executable, "-m", "idn_train", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert "Train IDN" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: int) -> None:
+    """So that `idn train … && idn train …` ends too; the files of an older run are gone by --restart."""
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    run.mkdir()
+    for name in ("best.safetensors", "final.safetensors", "psnr.png"):
+        (run / name).write_bytes(b"of an older run")
+    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "1000000", "--batch", "4",
+               "--validate-set", str(tmp_path / "none"), "--restart", "--out", str(run)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("IDN x4")
+        assert "/1,000,000" in next(line for line in process.stderr if "loss" in line)  # it trains
+        process.send_signal(number)
+        assert process.stdout.read().startswith("stopped; the same command goes on from")
+    assert process.returncode == 128 + number
+    assert [path.name for path in sorted(run.iterdir())] == ["last.safetensors"]
+
+
+def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    run.mkdir()
+    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "2", "--batch", "4", "--quiet",
+               "--validate-set", str(tmp_path / "none"), "--out", str(run)]  # fmt: skip
+    with hold(run):
+        second = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 1
+    assert second.stderr.strip().endswith("wait for it, or name another output")
+    assert list(run.iterdir()) == []
+    assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+    assert (run / "final.safetensors").is_file()
