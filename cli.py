@@ -71,7 +71,7 @@ def main() -> None:
       idn fetch 291 Set5                         the authors' images
       idn evaluate bicubic --set Set5            the published baseline
       idn make-train --scale 4 --stage pretrain  LR/GT patches of the 291 images
-      idn train --scale 4 --recipe express       IDN trained on them
+      idn train --scale 4 --preset express       IDN trained on them
       idn demo                                   all of it, on photographs that come along
 
     Exit codes: 0 done, 1 failed, 2 wrong usage; a training stopped by a signal N: 128 + N.
@@ -570,13 +570,13 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--scale", type=click.Choice(SCALES), help="Factor between LR and SR.  [default: of the one patch file there is]"
 )
-@click.option("--stage", type=click.Choice(STAGES), help="README's hyper-parameters for it.  [default: pretrain]")
+@click.option("--stage", type=click.Choice(STAGES), help="Pre-training or fine-tuning.  [default: pretrain]")
 @click.option(
-    "--recipe",
-    type=click.Choice(("readme", "express")),
-    default="readme",
+    "--preset",
+    type=click.Choice(("tensorflow", "express")),
+    default="tensorflow",
     show_default=True,
-    help="express: good weights soon.",
+    help="Hyper-parameters: IDN-TensorFlow's, or those that give good weights soon.",
 )
 @click.option(
     "--data",
@@ -643,7 +643,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @data_root_option
 @quiet_option
 def train_command(
-    folder: Path | None, files: tuple[Path, ...], recipe: Any, device: str, validate_set: str, precision: str,
+    folder: Path | None, files: tuple[Path, ...], preset: Any, device: str, validate_set: str, precision: str,
     compiled: bool | None, validate_every: tuple[int, float], tensorboard: bool, restart: bool, init: Path | None,
     minutes: float | None, data_root: Path | None, quiet: bool, scale: str | None, stage: Any, **given: Any,
 ) -> None:  # fmt: skip
@@ -654,7 +654,7 @@ def train_command(
     \b
     Examples:
       idn train --scale 4 --stage pretrain
-      idn train --scale 4 --recipe express --minutes 10
+      idn train --scale 4 --preset express --minutes 10
     """
     import signal
     from contextlib import ExitStack
@@ -676,7 +676,7 @@ def train_command(
     where = devices.choose_device(device)
     given["precision"] = devices.choose_precision(where, precision)
     compiled = where.type == "cuda" if compiled is None else compiled  # on a processor it was slower
-    config = make_config(scale_number, stage, recipe, **given)
+    config = make_config(scale_number, stage, preset, **given)
     folder = folder or Path("runs") / f"{stage}_x{scale_number}"
     init = init or session.find_init(config, folder)
     try:

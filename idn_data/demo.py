@@ -100,7 +100,7 @@ def list_steps(folder: Path, minutes: float = MINUTES) -> list[tuple[str, list[s
         ("Parity with MATLAB", ["validate", "--quiet", "--data-root", str(folder)]),
         (
             f"IDN trained on the patches for {minutes:g} min",
-            ["train", "--data", patches, "--recipe", "express", "--minutes", f"{minutes:g}", "--validate-set", test,
+            ["train", "--data", patches, "--preset", "express", "--minutes", f"{minutes:g}", "--validate-set", test,
              "--validate-every", "0.25min", "--batch", "16", "--out", str(run), "--restart"],
         ),
         ("The network beside bicubic", ["evaluate", "bicubic", weights, "--set", test, "--scale", "4"]),

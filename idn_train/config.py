@@ -11,39 +11,30 @@ from idn_data.patches.recipe import SCALES, STAGES, Stage
 Loss = Literal["l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim"]
 Schedule = Literal["steps", "cosine"]
 Precision = Literal["float32", "bf16"]
-Preset = Literal["readme", "express"]
+Preset = Literal["tensorflow", "express"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Hyper-parameters. The defaults are those of IDN-TensorFlow's README for pre-training; see `make_config`.
+    """Hyper-parameters of a run. The defaults are those of IDN-TensorFlow for pre-training; see `make_config`."""
 
-    rate : Adam's, and muon_rate : Muon's on the convolutions (0: Adam on all), reached after `warmup` steps; schedule
-    "steps": divided by 10 every `decay_epochs` (0: never); "cosine": down to zero at the last step. clip : the gradient
-    of all weights together is shortened to this norm; 0: never. Adam and Muon do not mind its unit, so a clip far below
-    any gradient makes each batch count the same. weight_decay : λ of λ/2·‖w‖², on weights only; with Muon, each step
-    takes rate·λ of the weights off, whatever the gradient. loss : see `loss.compute_loss`. reconstruction_std : 0
-    for He's rule. average : decay of the moving average of the weights that is validated and kept, less in the first
-    steps; 0: the weights themselves.
-    """
-
-    scale: int
+    scale: int  # 2, 3 or 4
     stage: Stage = "pretrain"
-    loss: Loss = "l2"
-    epochs: int = 100
-    steps: int = 0  # in all, instead of epochs
-    batch: int = 64
-    rate: float = 1e-4
-    muon_rate: float = 0.0
-    clip: float = 0.0
-    schedule: Schedule = "steps"
-    decay_epochs: int = 0
-    warmup: int = 0
-    weight_decay: float = 1e-4
-    reconstruction_std: float = 0.0
-    average: float = 0.0
+    loss: Loss = "l2"  # see `idn_train.loss.compute_loss`
+    epochs: int = 100  # passes over the patches
+    steps: int = 0  # in all, instead of epochs; 0: by epochs
+    batch: int = 64  # patches a step
+    rate: float = 1e-4  # of Adam, once the warm-up is over
+    muon_rate: float = 0.0  # of Muon, which then moves the convolutions; 0: Adam on all
+    clip: float = 0.0  # the gradient of all weights together is shortened to this norm; 0: never
+    schedule: Schedule = "steps"  # steps: a tenth of the rate every decay_epochs; cosine: down to 0 at the last step
+    decay_epochs: int = 0  # 0: the rate stays
+    warmup: int = 0  # steps in which the rate rises
+    weight_decay: float = 1e-4  # λ of λ/2·‖w‖², biases apart; with Muon, rate·λ of the weights off each step
+    reconstruction_std: float = 0.0  # of the first weights of the transposed convolution; 0: He's rule
+    average: float = 0.0  # decay of the mean of the weights that is validated and kept; 0: the weights themselves
     precision: Precision = "float32"
-    seed: int = 0
+    seed: int = 0  # of the first weights and the order of patches
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -65,17 +56,28 @@ class Config:
                 raise ValueError(f"{name} must be at least 0 and below 1; got {getattr(self, name)}")
 
 
-def make_config(scale: int, stage: Stage, preset: Preset = "readme", **given: object) -> Config:
-    """The hyper-parameters of a stage under a preset, and over these what was given (None: not given).
+def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given: object) -> Config:
+    """Choose the hyper-parameters of a stage under a preset; what is given goes over them.
 
     Parameters
     ----------
     scale : {2, 3, 4}
     stage : {"pretrain", "finetune"}
-    preset : {"readme", "express"}
-        "readme": as IDN-TensorFlow's README has it. "express": the quickest way that we know: L1, Muon at 6e-3 for the
-        convolutions and Adam at 1e-3 for the rest (half of that to fine-tune) after a short warm-up, cosine to zero,
-        a decoupled weight decay of 0.3, a reconstruction that starts close to zero, the mean of the last weights.
+    preset : {"tensorflow", "express"}
+        "tensorflow": as the README of IDN-TensorFlow has it. "express": good weights soon, by L1, Muon at 6e-3 on the
+        convolutions and Adam at 1e-3 on the rest (half of both to fine-tune) after a short warm-up, a cosine to zero,
+        a decoupled weight decay of 0.3, a reconstruction that starts close to zero, and the mean of the last weights.
+    **given
+        Fields of `Config`; None: not given.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ValueError
+        A value that is not allowed; the message names those that are.
     """
     config = Config(scale, stage)
     if stage == "finetune":
@@ -87,6 +89,7 @@ def make_config(scale: int, stage: Stage, preset: Preset = "readme", **given: ob
             weight_decay=0.0 if given.get("muon_rate") == 0 else 0.3,  # Adam's alone would lie in the gradient
             reconstruction_std=0.001, average=0.998,
         )  # fmt: skip
+    # the values come from the command line; Config checks them
     return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 

@@ -246,7 +246,7 @@ def test_networks_through_the_same_commands(photos: Path, tmp_path: Path) -> Non
     root, run_folder = tmp_path / "root", tmp_path / "run"
     made = run("make-train", "--scale", "4", "--images", photos, "--data-root", root, "--lr-patch", "6", "--quiet")
     assert made.exit_code == 0, made.output
-    options = ["--recipe", "express", "--steps", "3", "--batch", "4", "--validate-set", photos, "--quiet"]
+    options = ["--preset", "express", "--steps", "3", "--batch", "4", "--validate-set", photos, "--quiet"]
     trained = run("train", "--data-root", root, "--out", run_folder, *options)
     assert trained.exit_code == 0, trained.output
     assert "IDN x4, pretrain:" in trained.stdout

@@ -1,4 +1,4 @@
-"""What each ingredient of the recipe `express` is worth: trainings of equal length without it, as a Markdown table.
+"""What each ingredient of the preset `express` is worth: trainings of equal length without it, as a Markdown table.
 
 IDN_DATA=... python tests/benchmarks/ablate.py [--scale 4] [--steps 1000] [--seeds 1] [--final-seeds 3] [--out ablation]
 

@@ -77,12 +77,12 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--recipe", default="readme")
+    parser.add_argument("--preset", default="tensorflow")
     arguments = parser.parse_args()
     device = choose_device()
     path = find_data_root() / "train_data" / Recipe(arguments.scale, "pretrain").file_name
     config = replace(
-        make_config(arguments.scale, "pretrain", arguments.recipe, precision=choose_precision(device)),
+        make_config(arguments.scale, "pretrain", arguments.preset, precision=choose_precision(device)),
         steps=arguments.steps + 10,
     )
     patches = load_patches([path], device)

@@ -201,7 +201,7 @@ def test_the_command(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     common = ["--scale", "4", "--data-root", str(root), "--quiet"]
     cut = CliRunner().invoke(main, ["make-train", *common, "--images", str(photos), "--lr-patch", "6"])
     assert cut.exit_code == 0, cut.output
-    options = ["--recipe", "express", "--steps", "4", "--batch", "4", "--validate-every", "2"]
+    options = ["--preset", "express", "--steps", "4", "--batch", "4", "--validate-every", "2"]
     trained = CliRunner().invoke(
         main, ["train", *common, *options, "--validate-set", str(photos), "--out", str(folder)]
     )

@@ -9,8 +9,10 @@ Blobs = dict[str, tuple[np.ndarray, ...]]
 
 # layer -> shape of its weight, as in the authors' files
 SHAPES = {"conv1": (64, 1, 3, 3), "conv2": (64, 64, 3, 3)}
-
-
+for _block in range(4):
+    for _i, _shape in enumerate([(48, 64), (32, 12), (64, 32), (64, 48), (48, 16), (80, 48)], start=1):
+        SHAPES[f"conv{_block + 3}_{_i}"] = (*_shape, 3, 3)
+    SHAPES[f"down{_block + 1}"] = (64, 80, 1, 1)
 SHAPES["upsample"] = (64, 1, 17, 17)
 
 

@@ -247,7 +247,7 @@ def test_weights_that_do_not_come_along(shipped):
         find_weights("idn")
     with pytest.raises(ValueError, match="give --scale, one of 2, 3, 4"):
         find_weights("idn", 5)
-    train = "make them with: idn train --scale 3 --recipe express"
+    train = "make them with: idn train --scale 3 --preset express"
     with pytest.raises(ValueError, match=rf"no weights of scale 3 come along \(there are: 2, 4\); {train}"):
         find_weights("idn", 3)
     for path in shipped.iterdir():

@@ -1,4 +1,4 @@
-"""Hyper-parameters: the README's, the presets, the schedules, and what is refused."""
+"""Hyper-parameters: IDN-TensorFlow's, the presets, the schedules, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from idn_train.config import Config, make_config, schedule_at
 PLAIN = Config(4)
 
 
-def test_stages_are_those_of_the_readme() -> None:
+def test_stages_are_those_of_idn_tensorflow() -> None:
     pre, fine = make_config(4, "pretrain"), make_config(3, "finetune")
     assert (pre.loss, pre.epochs, pre.decay_epochs, pre.muon_rate, pre.average) == ("l2", 100, 0, 0.0, 0.0)
     assert (pre.rate, pre.batch, pre.weight_decay) == (1e-4, 64, 1e-4)

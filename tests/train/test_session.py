@@ -64,7 +64,7 @@ def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
 def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> None:
     """torchrun with gloo on this processor: the same global batch, the same losses within float's rounding."""
     data = make_file(photos, tmp_path / "a.h5")[0]
-    options = ["--data", str(data), "--steps", "12", "--batch", "8", "--recipe", "express", "--precision", "float32",
+    options = ["--data", str(data), "--steps", "12", "--batch", "8", "--preset", "express", "--precision", "float32",
                "--validate-set", str(photos), "--validate-every", "3", "--quiet"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, launch in (
