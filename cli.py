@@ -432,64 +432,28 @@ def evaluate_command(
       idn evaluate bicubic idn --set Set5 --set Set14 --scale 4 --json scores.json
       idn evaluate runs/pretrain_x4/best.safetensors --set Set5
     """
-    from dataclasses import replace
-
-    from idn_data.atomic import check_target
     from idn_data.images.sets import find_data_root, find_present_sets
-    from idn_data.scores import benchmark
+    from idn_data.scores.benchmark import evaluate_sets, open_set
     from idn_data.scores.tables import format_comparison, format_csv, format_image_scores, format_scores
+    from idn_train.methods import WrongScaleError, open_methods
 
     for name in methods:
         if name not in ("bicubic", "idn") and not name.endswith(".safetensors"):
             raise click.BadParameter(
                 f"{name!r} is no method; bicubic, idn, or a .safetensors of weights", param_hint="METHOD"
             )
-    wanted, every = sorted({int(s) for s in scales}), [int(s) for s in SCALES]
-    opened: list[tuple[benchmark.Method, list[Any]]] = []
-    for name in methods:
-        if name == "bicubic":
-            opened.append((benchmark.BICUBIC, wanted or every))
-            continue
-        from idn_train.session import open_method
-        from idn_train.weightfile import list_shipped
-
-        networks: list[Any] = (wanted or list_shipped() or every) if name == "idn" else [None]  # one for each scale
-        for scale in networks:
-            method, own = open_method(name, scale, self_ensemble)
-            if scale is None and wanted not in ([], [own]):
-                raise click.BadParameter(f"{method.name} is made for scale {own} alone", param_hint="--scale")
-            names = {other.name for other, scales_ in opened if own in scales_}
-            for more in (Path(name).stem, f"({len(opened) + 1})"):  # best and final of a run have one name, say
-                method = replace(method, name=f"{method.name} {more}") if method.name in names else method
-            opened.append((method, [own]))
+    try:
+        opened = open_methods(methods, [int(s) for s in scales], self_ensemble)
+    except WrongScaleError as error:
+        raise click.BadParameter(str(error), param_hint="--scale") from None
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
-    scores, rows, notes = [], [], []
     with ProgressBar(quiet) as progress:
-        for set_name in sets or find_present_sets(root):
-            test_set = benchmark.open_set(set_name, root, workers)
-            if save_images and not force:  # before anything is computed
-                for method, own_scales in opened:
-                    for scale in own_scales:
-                        for path in benchmark.name_results(method, test_set, scale, save_images):
-                            check_target(path)
-            for method, own_scales in opened:
-                for scale in own_scales:
-                    found, images = benchmark.evaluate(
-                        method, test_set, scale, protocols or ("float", "uint8"), workers=workers, progress=progress
-                    )
-                    scores += found
-                    rows += images
-                    if save_images:
-                        benchmark.save_results(method, test_set, scale, save_images, force=force, progress=progress)
-            origin = (
-                "the authors' files"
-                if test_set.registered
-                else ".mat files"
-                if test_set.mat
-                else "not the authors' files"
-            )
-            notes.append(f"{test_set.name} {test_set.digest[:12]} ({origin})")
+        test_sets = [open_set(name, root, workers) for name in sets or find_present_sets(root)]
+        scores, images = evaluate_sets(
+            opened, test_sets, protocols or ("float", "uint8"), save_to=save_images, force=force, workers=workers,
+            progress=progress,
+        )  # fmt: skip
     table = [score.row() for score in scores]
     taken = write_output(csv_file, format_csv(table))
     taken |= write_output(markdown_file, format_comparison(scores, markdown=True) + "\n")
@@ -497,10 +461,10 @@ def evaluate_command(
         return
     click.echo(format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores))
     if per_image:
-        click.echo("\n" + format_image_scores(rows))
+        click.echo("\n" + format_image_scores(images))
     click.echo("\nY channel, scale pixels shaved; SHA-256 of the images:")
-    for note in notes:
-        click.echo(f"  {note}")
+    for test_set in test_sets:
+        click.echo(f"  {test_set.describe()}")
 
 
 @main.command("validate", short_help="Compare imresize with MATLAB's values.")
@@ -867,15 +831,12 @@ def compare_command(
     from idn_data.atomic import check_target
     from idn_data.pictures import save_picture
     from idn_data.scores.figure import draw_figure
+    from idn_train.methods import open_method
+    from idn_train.weightfile import list_shipped
 
     check_target(out, force)
-    methods = []
-    if set(weights) != {"bicubic"}:  # bicubic is always there, and needs no torch
-        from idn_train.session import open_method
-        from idn_train.weightfile import list_shipped
-
-        names = weights or (["idn"] if int(scale) in list_shipped() else [])
-        methods = [open_method(name, int(scale))[0] for name in names if name != "bicubic"]
+    names = weights or (["idn"] if int(scale) in list_shipped() else [])  # bicubic is always there
+    methods = [open_method(name, int(scale))[0] for name in names if name != "bicubic"]
     save_picture(draw_figure(image, int(scale), box, methods), out, force)
     click.echo(out)
 
@@ -910,9 +871,9 @@ def report_command(
     from idn_data.atomic import check_target, write_text
     from idn_data.images.sets import find_data_root, find_present_sets
     from idn_data.scores.benchmark import open_set
+    from idn_train.methods import open_method
     from idn_train.report.make import find_images, make_report
     from idn_train.report.runs import read_runs
-    from idn_train.session import open_method
 
     check_target(out, force)
     found = read_runs(runs, weights)

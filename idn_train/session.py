@@ -1,16 +1,14 @@
-"""From what a user asked for to what the trainer needs: starting weights, validation, records, methods."""
+"""From what a user asked for to what the trainer needs: starting weights, validation, records."""
 
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from idn_data.pictures import save_picture
-from idn_data.scores.benchmark import BICUBIC, Method, evaluate
-from idn_train.checkpoint import load_weights
+from idn_data.scores.benchmark import BICUBIC, evaluate
 from idn_train.device import choose_threads
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
@@ -18,10 +16,10 @@ from idn_train.network import IDN
 from idn_train.report.curves import draw_curve
 from idn_train.runstate import TrainingError
 from idn_train.upscale import make_method
-from idn_train.weightfile import find_weights, tidy_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from idn_data.scores.benchmark import TestSet
     from idn_train.batches import Patches
@@ -83,13 +81,3 @@ def make_record(
             add(rows[-1], pair.name if pair else "", sr)
 
     return record
-
-
-def open_method(name: str, scale: int | None = None, self_ensemble: bool = False) -> tuple[Method, int | None]:
-    """A method, and the one scale it is for or None: bicubic, idn (the weights that come along), or a weight file."""
-    if name == "bicubic":
-        return BICUBIC, None
-    network, metadata = load_weights(path := find_weights(name, scale))
-    stem = path.absolute().parent.name if path.stem in ("best", "final", "last") else path.stem  # of a run, its folder
-    label = (tidy_name(str(metadata.get("name") or stem)) or "network") + ("+" if self_ensemble else "")
-    return make_method(network, label, self_ensemble), network.scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from idn_data.atomic import write_whole
+from idn_data.atomic import check_target, write_whole
 from idn_data.images.decode import read_image
 from idn_data.images.sets import TEST_SETS, find_set, read_published, recognise_set
 from idn_data.images.sources import digest_sources, read_folder
@@ -116,6 +117,11 @@ class TestSet:
         if self.mat:
             return list_test_pairs(self.folder, scale)
         return [partial(_read_pair, path, scale) for path in self.paths]
+
+    def describe(self) -> str:
+        """Name, digest and origin, for people."""
+        origin = "the authors' files" if self.registered else ".mat files" if self.mat else "not the authors' files"
+        return f"{self.name} {self.digest[:12]} ({origin})"
 
     def list_names(self, scale: int) -> list[str]:
         """The images' names, in the order of `list_pairs`."""
@@ -222,6 +228,62 @@ def evaluate(
                 registered=test_set.registered,
             )
         )
+    return scores, rows
+
+
+def evaluate_sets(
+    methods: Sequence[tuple[Method, Sequence[int]]],
+    test_sets: Sequence[TestSet],
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    *,
+    save_to: Path | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Score], list[ImageScore]]:
+    """Score methods on sets, set by set, and save what they make of them.
+
+    Parameters
+    ----------
+    methods : sequence of (Method, scales)
+        Each with the scales to score it at.
+    test_sets : sequence of TestSet
+        From `open_set`.
+    protocols : sequence of {"float", "uint8"}
+        See `idn_data.scores.protocols.score`.
+    save_to : path, optional
+        Folder for the SR images, see `save_results`.
+    force : bool
+        Replace SR images that are there.
+    workers : int, optional
+        Threads.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    scores : list of Score
+    images : list of ImageScore
+
+    Raises
+    ------
+    FileExistsError, ValueError
+        An SR image is there, or two would have one name; found before anything is computed.
+    """
+    work = [(method, test_set, scale) for test_set in test_sets for method, scales in methods for scale in scales]
+    if save_to:
+        targets = [path for job in work for path in name_results(*job, save_to)]
+        for path in targets:
+            check_target(path, force)
+        if twice := [path for path, count in Counter(targets).items() if count > 1]:
+            raise ValueError(f"two pictures would be called {twice[0]}; save those of each set to a folder of its own")
+    scores: list[Score] = []
+    rows: list[ImageScore] = []
+    for job in work:
+        found, images = evaluate(*job, protocols, workers=workers, progress=progress)
+        scores += found
+        rows += images
+        if save_to:
+            save_results(*job, save_to, force=force, progress=progress)
     return scores, rows
 
 

@@ -99,8 +99,8 @@ class Weights:
 
     def read(self) -> None:
         """The network, and what it says of itself."""
+        from idn_train.methods import open_method
         from idn_train.report.runs import read_runs
-        from idn_train.session import open_method
 
         read_runs([self.path])
         open_method(str(self.path))
