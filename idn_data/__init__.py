@@ -10,7 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 
 _ROOMS = {
-    "idn_data.matlab.resize": ("imresize", "METHODS"),
+    "idn_data.matlab.resize": ("imresize",),
+    "idn_data.matlab.weights": ("compute_weights", "METHODS", "BOUNDARIES", "Boundary"),
     "idn_data.matlab.color": ("rgb2ycbcr", "rgb2y", "ycbcr2rgb", "im2double", "im2uint8"),
     "idn_data.matlab.quality": ("psnr", "ssim"),
     "idn_data.scores.protocols": ("shave", "score"),

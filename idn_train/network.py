@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone uses)
 from torch import Tensor, nn
 
-from idn_data.matlab.resize import compute_weights
+from idn_data.matlab.weights import compute_weights
 from idn_data.patches.recipe import SCALES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idn_data.atomic import write_whole
-from idn_data.matlab.resize import compute_weights
+from idn_data.matlab.weights import compute_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

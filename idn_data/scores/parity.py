@@ -20,7 +20,8 @@ from idn_data.images.sets import find_fixtures
 from idn_data.images.variants import modcrop
 from idn_data.matlab.color import im2double, im2uint8
 from idn_data.matlab.matfile import MatFileError, read_mat
-from idn_data.matlab.resize import METHODS, imresize
+from idn_data.matlab.resize import imresize
+from idn_data.matlab.weights import METHODS
 from idn_data.patches.recipe import SCALES
 from idn_data.scores.benchmark import BICUBIC, TestSet, evaluate
 

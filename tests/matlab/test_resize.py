@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import math
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ import pytest
 
 from idn_data.images.variants import DOWNSCALES
 from idn_data.matlab.compiled import load_kernels
-from idn_data.matlab.resize import MAX_LENGTH, METHODS, _cube, compute_weights, imresize
+from idn_data.matlab.resize import imresize
+from idn_data.matlab.sizes import MAX_LENGTH
+from idn_data.matlab.weights import BOUNDARIES, METHODS, _compute_weights, _cube, compute_weights
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,13 +31,16 @@ COLOUR = RNG.random((19, 14, 3))
 SCALES: tuple[Any, ...] = (0.5, 1 / 3, 0.7, 1.0, 1.7, 2, (0.4, 0.9), (0.9, 0.4), (2.5, 0.3), (0.3, 2.5))
 
 
+KERNEL = ("method", "antialias", "boundary")
+
+
 def ask_and_expect(
     choose: random.Random, number: int, kinds: int = 5
 ) -> tuple[tuple[int, int], dict[str, Any], tuple[int, int], tuple[float, float]]:
     """A random call of imresize: input shape, arguments, and by MATLAB's rules output shape and scales."""
     h, w = choose.randint(1, 9), choose.randint(1, 9)
     method = METHODS[number % len(METHODS)]
-    how: dict[str, Any] = {"method": method, "antialias": choose.random() < 0.7}
+    how: dict[str, Any] = {"method": method, "antialias": choose.random() < 0.7, "boundary": choose.choice(BOUNDARIES)}
     if method not in SMOOTH:  # a box decides halves: only scales that are exact in binary
         pair = choose.choice((0.25, 0.5, 2.0)), choose.choice((0.25, 0.5, 2.0))
         return (h, w), {"scale": pair, **how}, (math.ceil(pair[0] * h), math.ceil(pair[1] * w)), pair
@@ -58,7 +64,7 @@ def test_random_doubles_against_fractions(exact: ModuleType, number: int) -> Non
     choose = random.Random(number)
     shape, how, wanted_shape, scales = ask_and_expect(choose, number)
     image = np.array([[choose.uniform(-1, 2) for _ in range(shape[1])] for _ in range(shape[0])])
-    wanted = exact.imresize_exact(image.tolist(), wanted_shape, scales, how["method"], how["antialias"])
+    wanted = exact.imresize_exact(image.tolist(), wanted_shape, scales, **{k: how[k] for k in KERNEL})
     got = imresize(image, **how)
     assert got.dtype == np.float64
     assert got.shape == wanted_shape
@@ -77,7 +83,12 @@ def test_random_uint8_against_fractions(exact: ModuleType, number: int) -> None:
         image = np.array([[choose.randrange(256) for _ in range(shape[1])] for _ in range(shape[0])], dtype=np.uint8)
         ties = []
         wanted = exact.imresize_exact(
-            image.tolist(), wanted_shape, scales, how["method"], how["antialias"], True, None if dyadic else ties
+            image.tolist(),
+            wanted_shape,
+            scales,
+            uint8=True,
+            ties=None if dyadic else ties,
+            **{k: how[k] for k in KERNEL},
         )
     got = imresize(image, **how)
     assert got.dtype == np.uint8
@@ -164,14 +175,34 @@ def test_channels_are_resized_one_by_one(channels: int, dtype: type[np.generic])
                 assert (whole[:, :, c] == imresize(image[:, :, c], scale, method=method)).all()
 
 
+def resize_axis(
+    image: NDArray[np.float64], axis: int, scale: float, method: Any = "bicubic", **how: Any
+) -> NDArray[np.float64]:
+    """One pass in numpy: doubles, tap by tap in index order."""
+    n = image.shape[axis]
+    weights, indices = compute_weights(n, math.ceil(scale * n), scale, method, **{"antialias": None, **how})
+    moved = np.moveaxis(image, axis, -1)
+    total = weights[:, 0] * moved[..., indices[:, 0]]
+    for p in range(1, weights.shape[1]):
+        total = total + weights[:, p] * moved[..., indices[:, p]]
+    return np.moveaxis(total, -1, axis)
+
+
 @pytest.mark.parametrize("image", [GREY, COLOUR], ids=["grey", "colour"])
-def test_single_is_the_double_result_rounded_once(image: NDArray[np.float64]) -> None:
+def test_single_is_rounded_after_each_pass(image: NDArray[np.float64]) -> None:
     single = image.astype(np.float32)
+    differ = 0
     for scale in SCALES:
+        vertical, horizontal = np.broadcast_to(scale, 2).tolist()
         for method in METHODS:
-            got = imresize(single, scale, method=method)
+            got = imresize(single, scale, method)
             assert got.dtype == np.float32
-            assert (got == imresize(single.astype(np.float64), scale, method=method).astype(np.float32)).all()
+            wanted = single
+            for axis, s in sorted(enumerate((vertical, horizontal)), key=lambda pair: pair[1]):
+                wanted = resize_axis(wanted.astype(np.float64), axis, s, method).astype(np.float32)
+            assert (got == wanted).all()
+            differ += int((got != imresize(single.astype(np.float64), scale, method).astype(np.float32)).sum())
+    assert differ  # rounding once would show
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -310,7 +341,15 @@ def test_box_averages() -> None:
 def test_antialias_only_when_shrinking() -> None:
     assert (imresize(GREY, 1.5, antialias=False) == imresize(GREY, 1.5)).all()
     assert (imresize(GREY, 0.5, antialias=False) != imresize(GREY, 0.5)).any()
-    assert (imresize(GREY, 0.5, antialias=False, method="nearest") == imresize(GREY, 0.5, method="nearest")).all()
+    assert (imresize(GREY, 0.5) == imresize(GREY, 0.5, antialias=True)).all()
+
+
+def test_nearest_antialiases_only_when_told_so() -> None:
+    row = np.array([[0, 100, 200, 50]], np.uint8)
+    assert imresize(row, size=(1, 2), method="nearest").tolist() == [[100, 50]]
+    assert imresize(row, size=(1, 2), method="nearest", antialias=False).tolist() == [[100, 50]]
+    assert imresize(row, size=(1, 2), method="nearest", antialias=True).tolist() == [[50, 125]]
+    assert (imresize(GREY, 0.5, "nearest", antialias=True) == imresize(GREY, 0.5, "box")).all()
 
 
 def test_doubles_are_not_clipped() -> None:
@@ -364,7 +403,7 @@ def test_weights(n_in: int, n_out: int, scale: float, method: str, antialias: bo
     weights, indices = compute_weights(n_in, n_out, scale, method, antialias)
     assert weights.shape == indices.shape
     assert weights.shape[0] == n_out
-    assert weights.shape[1] >= 4
+    assert weights.any(0).all()
     assert weights.dtype == np.float64 and indices.dtype == np.uintp
     assert weights.flags.c_contiguous and indices.flags.c_contiguous
     assert not weights.flags.writeable and not indices.flags.writeable
@@ -384,10 +423,18 @@ def test_weights_are_symmetric(n_in: int, n_out: int, scale: float, method: str,
 
 
 def test_weights_mirror_at_the_border() -> None:
-    indices = compute_weights(2, 1, 0.1, "bicubic", True)[1][0].tolist()
+    indices = compute_weights(2, 1, 0.1)[1][0].tolist()
     period = [0, 1, 1, 0]  # there and back, each edge pixel twice, without end
     assert len(indices) > 30
     assert any(indices == [period[(start + k) % 4] for k in range(len(indices))] for start in range(4))
+
+
+def test_replicate_repeats_the_edge() -> None:
+    weights, indices = compute_weights(3, 6, 2.0, boundary="replicate")
+    assert indices.tolist()[0] == [0, 0, 0, 1, 2][: indices.shape[1]]
+    mirrored_weights, mirrored = compute_weights(3, 6, 2.0)
+    assert (weights == mirrored_weights).all()
+    assert mirrored.tolist()[0] == [1, 0, 0, 1, 2][: mirrored.shape[1]]
 
 
 def test_cube_is_correctly_rounded() -> None:
@@ -413,7 +460,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     images += [(255 * image).astype(np.uint8) for image in images]
     jobs = [(image, scale) for image in images for scale in SCALES]
     alone = [imresize(image, scale) for image, scale in jobs]
-    compute_weights.cache_clear()
+    _compute_weights.cache_clear()
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
             together = list(pool.map(lambda job: imresize(*job), jobs))
@@ -425,23 +472,49 @@ def test_kernels_are_loaded_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", [np.uint16, np.int8, np.int64, np.float16, np.complex128, ">f8", object, "U1", "datetime64[s]"]
+    ("dtype", "remedy"),
+    [
+        (np.int64, "its numbers may not fit in the doubles that are summed; convert it with astype"),
+        (np.uint64, "its numbers may not fit in the doubles that are summed; convert it with astype"),
+        (np.float16, r"convert it with astype\(np.float32\) or float64"),
+        (np.complex128, "resize its real and imaginary parts"),
+        (">f8", r"convert it with astype\(image.dtype.newbyteorder"),
+        (object, "make it an array of numbers"),
+        ("U1", "convert it first"),
+        ("datetime64[s]", "convert it first"),
+    ],
 )
-def test_wrong_type(dtype: Any) -> None:
-    said = rf"imresize takes uint8, float32, float64 or bool images; got {np.dtype(dtype)}"
-    with pytest.raises(TypeError, match=said.replace("[", r"\[")):
+def test_wrong_type(dtype: Any, remedy: str) -> None:
+    said = f"imresize takes uint8, .*, float64, bool images; got {re.escape(str(np.dtype(dtype)))}; {remedy}"
+    with pytest.raises(TypeError, match=said):
         imresize(np.zeros((4, 4), dtype), 2)
 
 
-@pytest.mark.parametrize("shape", [(), (4,), (0, 4), (4, 0), (4, 4, 0), (2, 2, 2, 2)])
+def test_a_tensor_is_sent_to_the_trainers_imresize() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"takes numpy arrays; got a torch tensor: use idn_train\.imresize"):
+        imresize(torch.zeros(4, 4), 2)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (0, 4), (4, 0), (4, 4, 0), (2, 2, 2, 0)])
 def test_wrong_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"takes a non-empty H×W or H×W×C array; got shape \("):
+    with pytest.raises(ValueError, match=r"takes a non-empty array of two dimensions or more \(H, W, …\); got \("):
         imresize(np.zeros(shape), 2)
 
 
 def test_wrong_method() -> None:
-    with pytest.raises(ValueError, match="unknown method 'cubic'; one of bicubic, bilinear, lanczos2, lanczos3, box"):
-        imresize(GREY, 2, method="cubic")
+    for method in ("spline", "", "linear", "cub", 3, None, ("bicubic", 4)):
+        with pytest.raises(
+            ValueError, match=r"unknown method .*; one of bicubic, .*, cubic, triangle, or .function, wid"
+        ):
+            imresize(GREY, 2, method)  # type: ignore[arg-type]  # on purpose
+
+
+def test_wrong_boundary() -> None:
+    with pytest.raises(ValueError, match="unknown boundary 'reflect'; one of symmetric, replicate"):
+        imresize(GREY, 2, boundary="reflect")  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ValueError, match="unknown boundary 'circular'; one of symmetric, replicate"):
+        compute_weights(4, 8, 2.0, boundary="circular")  # type: ignore[arg-type]  # on purpose
 
 
 def test_neither_scale_nor_size_or_both() -> None:
@@ -459,9 +532,9 @@ def test_wrong_scale(scale: Any) -> None:
         imresize(GREY, scale)
 
 
-@pytest.mark.parametrize("size", [(0, 4), (-3, 4), (2.5, 4), (4,), (4, 4, 4), (), (None, None), (math.nan, None), 5])
+@pytest.mark.parametrize("size", [(0, 4), (-3, 4), (4,), (4, 4, 4), (), (None, None), (math.nan, None), 5, ("2", 2)])
 def test_wrong_size(size: Any) -> None:
-    with pytest.raises(ValueError, match=r"size must be \(rows, columns\), whole and positive, .*; got "):
+    with pytest.raises(ValueError, match=r"size must be \(rows, columns\), positive, .*; got "):
         imresize(GREY, size=size)
 
 
