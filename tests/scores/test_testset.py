@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_array
+from support.mat73 import save_mat73
 
 from idn_data.atomic import BusyError
 from idn_data.images.decode import list_images, read_image
@@ -310,13 +310,6 @@ def spoil_the_middle(path: Path) -> None:
     path.write_bytes(whole)
 
 
-def save_as_v73(path: Path) -> None:
-    with h5py.File(path, "w", userblock_size=512) as file:
-        file["gt"] = np.zeros((6, 8))
-    with path.open("r+b") as stream:  # as MATLAB begins such a file
-        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x02IM")
-
-
 def rename_variable(path: Path) -> None:
     savemat(path, {"image": np.zeros((8, 6))})
 
@@ -332,12 +325,11 @@ def save_another(value: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (truncate, r"x_2_gt\.mat: not a readable \.mat file"),
+        (truncate, r"x_2_gt\.mat: cut off within a variable; copy it or save it again"),
         (keep_header, r"x_2_gt\.mat: "),
-        (empty, r"x_2_gt\.mat: not a readable \.mat file"),
-        (fill_with_junk, r"x_2_gt\.mat: not a readable \.mat file"),
-        (spoil_the_middle, r"x_2_gt\.mat: not a readable \.mat file"),
-        (save_as_v73, r"x_2_gt\.mat: a version 7\.3 file; save it in MATLAB with -v7"),
+        (empty, r"x_2_gt\.mat: the file is empty; copy it or save it again"),
+        (fill_with_junk, r"x_2_gt\.mat: not a \.mat file; name one that MATLAB's save wrote"),
+        (spoil_the_middle, r"x_2_gt\.mat: damaged; copy it or save it again"),
         (rename_variable, r"x_2_gt\.mat: holds no variable 'gt'"),
         (remove, r"x_2_gt\.mat: no such file"),
         (save_another("text"), r"x_2_gt\.mat: 'gt' must be a matrix of class double"),
@@ -359,6 +351,20 @@ def test_broken_gt(tmp_path: Path, change: Callable[[Path], None], message: str)
     with pytest.raises(ValueError, match=message) as caught:
         read_test_pair(tmp_path, "x", 2)
     assert "\n" not in str(caught.value)
+
+
+def test_sets_of_version_7_3(photos: Path, tmp_path: Path) -> None:
+    """As MATLAB saves them with -v7.3, or where that is its default."""
+    make_test(photos, tmp_path, (2,))
+    wanted = read_test_pair(tmp_path, "street", 2)
+    for part in TYPES:
+        path = tmp_path / f"street_2_{part}.mat"
+        value = load(path, part)
+        path.unlink()
+        save_mat73(path, {part: value}, compression="gzip", chunks=True)
+    found = read_test_pair(tmp_path, "street", 2)
+    for part in TYPES:
+        np.testing.assert_array_equal(getattr(found, part), getattr(wanted, part))
 
 
 @pytest.mark.parametrize("part", [0.02, 0.1, 0.3, 0.7, 0.9, 0.99])

@@ -82,7 +82,7 @@ def is_own(error: BaseException, allowed: tuple[type, ...]) -> bool:
     place = trace.tb_frame.f_code.co_filename
     said = linecache.getline(place, trace.tb_lineno).strip()
     text = str(error)
-    ours = Path(place).parent.name in ("idn_data", "idn_train") or Path(place).name == "fuzzcommands.py"
+    ours = bool({"idn_data", "idn_train"} & set(Path(place).parts[-4:-1])) or Path(place).name == "fuzzcommands.py"
     return ours and said.startswith("raise") and bool(text) and len(text.splitlines()) == 1 and len(text) < 2000
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 from support.fuzzing import Rng, mutate, pick
+from support.mat73 import save_mat73
 
 from idn_data.scores import parity, testset
 
@@ -63,8 +64,10 @@ def _repack(data: bytes, rng: Rng) -> bytes:
     return struct.pack("<II", 15, len(inside)) + inside + data[8 + size :]
 
 
-def make_mat(rng: Rng) -> bytes:
+def make_mat(rng: Rng, folder: Path) -> bytes:
     """A .mat in one of its versions, bytes changed most of the time."""
+    if rng.random() < 0.3:
+        return _make_mat73(rng, folder / "sound.mat")
     fields, stream = _cases(rng), io.BytesIO()
     variables = (
         {"cases": np.array([[tuple(fields.values())] * 2], [(n, "O") for n in fields])}
@@ -95,6 +98,23 @@ def make_mat(rng: Rng) -> bytes:
     return mutate(data[:128], rng) + data[128:] if rng.random() < 0.1 else data[:128] + mutate(data[128:], rng)
 
 
+def _make_mat73(rng: Rng, path: Path) -> bytes:
+    """Of version 7.3, which is HDF5."""
+    fields = _cases(rng)
+    how = pick(rng, ({}, {"compression": "gzip", "chunks": True}))
+    save_mat73(path, {"cases": [fields] * 2} if rng.random() < 0.6 else fields, **how)
+    data = path.read_bytes()
+    path.unlink()
+    if rng.random() < 0.2:
+        return data
+    at = int(rng.integers(512, len(data)))  # heads and heaps lie everywhere, values are few
+    return (
+        data[:512] + mutate(data[512:], rng)
+        if rng.random() < 0.3
+        else data[:at] + mutate(data[at : at + 400], rng) + data[at + 400 :]
+    )
+
+
 class Mat:
     """`read_references` of a .mat, and the comparison, as validate --reference does."""
 
@@ -105,7 +125,7 @@ class Mat:
 
     def write(self, rng: Rng) -> None:
         """One .mat."""
-        self.path.write_bytes(make_mat(rng))
+        self.path.write_bytes(make_mat(rng, self.path.parent))
 
     def read(self) -> None:
         """Every case, compared."""
@@ -182,7 +202,7 @@ class TestSets:
                     case 0:
                         data = _save(pick(rng, (name, "gt", "x")), other, bool(rng.integers(2)))
                     case 1:
-                        data = make_mat(rng)
+                        data = make_mat(rng, self.folder)
                     case 2 | 3 | 4:
                         data = data[:128] + _repack(data[128:], rng)
                     case _:
