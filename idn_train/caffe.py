@@ -11,24 +11,21 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from idn_data.patches.recipe import SCALES
+from idn_train.architecture import BLOCKS, list_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BYTES = 8 << 20  # the authors' files have 2.2 MB; a bound on the memory that a hostile one can claim
 
-_BLOCK = {
-    "conv{0}_1": (48, 64, 3, 3), "conv{0}_2": (32, 12, 3, 3), "conv{0}_3": (64, 32, 3, 3),
-    "conv{0}_4": (64, 48, 3, 3), "conv{0}_5": (48, 16, 3, 3), "conv{0}_6": (80, 48, 3, 3), "down{1}": (64, 80, 1, 1),
-}  # fmt: skip
-# Layers in the order of the network, with the shape of the weight: outputs, inputs / groups, height, width; the
-# transposed convolution's is inputs, outputs, height, width.
-SHAPES = {
-    "conv1": (64, 1, 3, 3),
-    "conv2": (64, 64, 3, 3),
-    **{name.format(3 + k, 1 + k): shape for k in range(4) for name, shape in _BLOCK.items()},
-    "upsample": (64, 1, 17, 17),
-}
+_NAMES = (
+    "conv1",
+    "conv2",
+    *(name for k in range(BLOCKS) for name in (*(f"conv{k + 3}_{i}" for i in range(1, 7)), f"down{k + 1}")),
+    "upsample",
+)
+# Layers in the order of the network, with the shape of the weight.
+SHAPES = {name: layer.shape for name, layer in zip(_NAMES, list_layers(), strict=True)}
 
 # The few fields of caffe.proto that hold weights: message -> (field, number, type, repeated). Names are bytes here,
 # because protobuf strings must be valid UTF-8 and a damaged file need not be.

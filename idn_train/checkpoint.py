@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from idn_data.patches.recipe import SCALES
-from idn_train.network import IDN
-from idn_train.weightfile import check_tensors, read_tensors, write_tensors
+from idn_train.architecture import list_shapes
+from idn_train.network import IDN, build_network
+from idn_train.weightfile import FORMAT, read_weights, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-FORMAT = 1  # of the weight file; raised when an older reader would misread it
 
 
 def save_weights(
@@ -39,27 +38,10 @@ def load_weights(path: Path | str) -> tuple[IDN, dict[str, Any]]:
     Raises
     ------
     ValueError
-        As `idn_train.weightfile.read_tensors`; and for a file that does not hold the weights of an IDN.
+        As `idn_train.weightfile.read_weights`.
     """
-    tensors, metadata = read_tensors(path)
-    if isinstance(identity := metadata.get("identity"), dict):  # of a state, the mean of its weights, if it has one
-        prefix = "m.module." if "m.n_averaged" in tensors else "w."
-        tensors = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        metadata = {"format": FORMAT, "scale": identity.get("scale"), "recipe": identity, "step": metadata.get("step")}
-    version, scale = metadata.get("format"), metadata.get("scale")
-    if version is None or scale is None:
-        raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
-    if version != FORMAT:
-        raise ValueError(f"{path}: weight format {version!r}, this version reads {FORMAT}; install a newer idn")
-    if scale not in SCALES or not isinstance(scale, int):
-        raise ValueError(f"{path}: scale {scale!r} is none of {', '.join(map(str, SCALES))}; make the file again")
-    network = IDN(scale)
-    try:
-        check_tensors(tensors, {name: (t.shape, "float32") for name, t in network.state_dict().items()})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    return network.eval(), metadata
+    weights = read_weights(path)
+    return build_network(weights.scale, weights.tensors), weights.metadata
 
 
 def average_weights(paths: Sequence[Path | str]) -> tuple[IDN, dict[str, Any]]:
@@ -107,7 +89,5 @@ def load_caffemodel(path: Path | str, scale: int | None = None) -> IDN:
         raise ValueError(f"{path}: does not say its scale; give it, one of {', '.join(map(str, SCALES))}")
     if said not in (None, scale):
         raise ValueError(f"{path}: made for scale {said}, not {scale}; name the file of the scale you want")
-    network = IDN(scale)
-    arrays = (torch.from_numpy(array) for layer in layers.values() for array in layer)  # in the order of IDN's own
-    network.load_state_dict(dict(zip(network.state_dict(), arrays, strict=True)))
-    return network.eval()
+    arrays = (array for layer in layers.values() for array in layer)  # in the order of IDN's own
+    return build_network(scale, dict(zip(list_shapes(), arrays, strict=True)))

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone uses)
 from torch import Tensor, nn
 
-from idn_data.matlab.weights import compute_weights
 from idn_data.patches.recipe import SCALES
+from idn_train import architecture
+from idn_train.architecture import SIDE, SLOPE, UPSAMPLE, WIDTH, WINDOW
+from idn_train.weightfile import find_weights, read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
-WIDTH = 64  # channels between the blocks
-SIDE = 16  # channels that pass by the second half of a block
-SLOPE = 0.05
-WINDOW = 5  # LR pixels along one axis whose bicubic weights reach the SR pixels of the middle one
+    from numpy.typing import NDArray
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
-    kind = nn.Conv2d if groups == 1 else _GroupedConv2d
-    return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups), nn.LeakyReLU(SLOPE, inplace=True)
+def _build_layers(layers: Sequence[architecture.Layer]) -> nn.Sequential:
+    """Convolutions, each with its leaky ReLU; their places in the Sequential are the ends of the layers' names."""
+    modules: list[nn.Module] = []
+    for layer in layers:
+        kind = nn.Conv2d if layer.groups == 1 else _GroupedConv2d
+        pad = layer.kernel // 2
+        modules.append(kind(layer.inputs, layer.outputs, layer.kernel, padding=pad, groups=layer.groups))
+        modules.append(nn.LeakyReLU(SLOPE, inplace=True))
+    return nn.Sequential(*modules)
 
 
 class _GroupedConv2d(nn.Conv2d):
@@ -33,13 +39,14 @@ class _GroupedConv2d(nn.Conv2d):
         if not (x.is_cuda and torch.is_grad_enabled()):
             return super().forward(x)
         kernel = _spread_groups(self.weight, self.groups).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(x, kernel, self.bias, padding=self.padding)  # type: ignore[arg-type]
+        return F.conv2d(x, kernel, self.bias, padding=(self.kernel_size[0] // 2, self.kernel_size[1] // 2))
 
 
 def _spread_groups(weight: Tensor, groups: int) -> Tensor:
     """Weights of a grouped convolution as those of a plain one: (outputs, inputs / groups, k, k) to (…, inputs, …)."""
     own = torch.eye(groups, dtype=weight.dtype, device=weight.device)[:, None, :, None, None, None]  # zero elsewhere
-    return (weight.unflatten(0, (groups, -1)).unsqueeze(2) * own).flatten(2, 3).flatten(0, 1)
+    parts = weight.reshape(groups, -1, *weight.shape[1:])
+    return (parts.unsqueeze(2) * own).flatten(2, 3).flatten(0, 1)
 
 
 class DistillationBlock(nn.Module):
@@ -47,9 +54,9 @@ class DistillationBlock(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enhance1 = nn.Sequential(*_conv(WIDTH, 48), *_conv(48, 32, groups=4), *_conv(32, WIDTH))
-        self.enhance2 = nn.Sequential(*_conv(48, 64), *_conv(64, 48, groups=4), *_conv(48, WIDTH + SIDE))
-        self.compress = nn.Sequential(*_conv(WIDTH + SIDE, WIDTH, kernel=1))
+        self.enhance1 = _build_layers(architecture.ENHANCE1)
+        self.enhance2 = _build_layers(architecture.ENHANCE2)
+        self.compress = _build_layers(architecture.COMPRESS)
 
     def forward(self, x: Tensor) -> Tensor:
         side, onward = self.enhance1(x).split((SIDE, WIDTH - SIDE), dim=1)  # (N, 16, h, w), (N, 48, h, w)
@@ -77,17 +84,23 @@ class IDN(nn.Module):
     """
 
     bicubic_weights: Tensor
+    upsample_taps: Tensor
 
     def __init__(self, scale: int) -> None:
         if scale not in SCALES or not isinstance(scale, int):
             raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}; got {scale!r}")
         super().__init__()
         self.scale = scale
-        self.features = nn.Sequential(*_conv(1, WIDTH), *_conv(WIDTH, WIDTH))
-        self.blocks = nn.Sequential(*(DistillationBlock() for _ in range(4)))
+        self.features = _build_layers(architecture.FEATURES)
+        self.blocks = nn.Sequential(*(DistillationBlock() for _ in range(architecture.BLOCKS)))
         # Holds the parameters only: `reconstruct` computes the same function several times as fast.
-        self.upsample = nn.ConvTranspose2d(WIDTH, 1, 17, stride=scale, padding=9 - scale)
-        self.register_buffer("bicubic_weights", _bicubic_weights(scale), persistent=False)
+        self.upsample = nn.ConvTranspose2d(WIDTH, 1, UPSAMPLE.kernel, stride=scale, padding=9 - scale)
+        # 16 channels for the processor's vectors, not 4: 3 times as fast
+        self._pixels = 2 if scale == 2 else 1  # LR pixels along an axis that `reconstruct` does at once
+        taps = torch.from_numpy(architecture.list_taps(scale, self._pixels))
+        self.register_buffer("upsample_taps", taps, persistent=False)
+        kernel = torch.from_numpy(architecture.make_bicubic_kernel(scale))
+        self.register_buffer("bicubic_weights", kernel.flatten(1).T.contiguous(), persistent=False)  # (25, s²)
         self.reset_parameters()
         # The faster layout on CPU and GPU; the input need not have it. Not for `upsample`: its gradient comes in rows,
         # and processes that train together would turn it at each step, which torch warns of.
@@ -96,11 +109,17 @@ class IDN(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: int | Path | str) -> IDN:
-        """Build a network with the weights that come along for a scale (2, 3, 4), or those of a file (.safetensors)."""
-        from idn_train.checkpoint import load_weights
-        from idn_train.weightfile import find_weights
+        """Build a network with the weights that come along for a scale (2, 3, 4), or those of a file (.safetensors).
 
-        return load_weights(find_weights("idn", source) if isinstance(source, int) else source)[0]
+        On the CPU, in evaluation mode; `idn_train.load_weights` gives what the file says of itself as well.
+
+        Raises
+        ------
+        ValueError
+            As `idn_train.weightfile.find_weights` and `idn_train.weightfile.read_weights`.
+        """
+        weights = read_weights(find_weights("idn", source) if isinstance(source, int) else source)
+        return build_network(weights.scale, weights.tensors)
 
     @torch.no_grad()
     def reset_parameters(
@@ -128,22 +147,20 @@ class IDN(nn.Module):
     def reconstruct(self, features: Tensor) -> Tensor:
         """The transposed convolution, cropped: (N, 64, h, w) to (N, 1, s·h, s·w), as a convolution and `pixel_shuffle`.
 
-        Along one axis, SR pixel ``s·y + a`` gets weight ``k = a + 9 - s - s·d`` from LR pixel ``y + d``; k outside of
-        0…16 is zero weight. The convolution makes the pixels a = 0…m·s-1 of m LR pixels at once, with stride m.
+        `architecture.list_taps` says which weights make which pixels. The convolution makes those of m LR pixels
+        at once, with stride m.
         """
-        s = self.scale
-        m = 2 if s == 2 else 1  # 16 channels for the processor's vectors, not 4: 3 times as fast
-        r = -(-8 // s)  # d from -r to r + m - 1
-        kernel = F.pad(self.upsample.weight, (s * (r + m) - 9, s * (r + m - 1) - 8) * 2)  # every k in a row
-        kernel = _cut_windows(_cut_windows(kernel, 3, s, m), 2, s, m)  # (64, 1, n, m·s, n, m·s), n = 2r + m
-        kernel = kernel.flip(2, 4)  # k falls as d rises
-        kernel = kernel.permute(3, 5, 1, 0, 2, 4).flatten(0, 2)  # ((m·s)², 64, n, n)
-        bias = self.upsample.bias.expand(len(kernel))  # type: ignore[union-attr]
+        m, taps = self._pixels, self.upsample_taps
+        weight = F.pad(self.upsample.weight[:, 0], (0, 1, 0, 1))  # (64, 18, 18), the zero of `list_taps` last
+        kernel = weight.index_select(2, taps.flatten()).index_select(1, taps.flatten())
+        kernel = kernel.reshape(-1, *taps.shape, *taps.shape)  # (64, m·s, n, m·s, n)
+        kernel = kernel.permute(1, 3, 0, 2, 4).flatten(0, 1)  # ((m·s)², 64, n, n)
+        bias = self.upsample.bias.expand(len(kernel))  # type: ignore[union-attr]  # a bias it has
         h, w = features.shape[2:]
         if h % m or w % m:
             features = F.pad(features, (0, w % m, 0, h % m))
-        sr = F.conv2d(features, kernel, bias, stride=m, padding=r)  # (N, (m·s)², ⌈h/m⌉, ⌈w/m⌉)
-        return F.pixel_shuffle(sr, m * s)[:, :, : s * h, : s * w]
+        sr = F.conv2d(features, kernel, bias, stride=m, padding=(taps.shape[1] - m) // 2)  # (N, (m·s)², ⌈h/m⌉, ⌈w/m⌉)
+        return F.pixel_shuffle(sr, m * self.scale)[:, :, : self.scale * h, : self.scale * w]
 
     def upscale_bicubic(self, lr: Tensor) -> Tensor:
         """MATLAB's ``imresize(lr, s)``, exact but for float32's rounding: (N, 1, h, w) to (N, 1, s·h, s·w).
@@ -159,23 +176,14 @@ class IDN(nn.Module):
         return F.pixel_shuffle(sr.permute(0, 3, 1, 2), self.scale)
 
 
-def _cut_windows(x: Tensor, axis: int, s: int, m: int) -> Tensor:
-    """Windows of m·s along an axis, s apart; `unfold` compiled for a processor writes past its memory (torch 2.13)."""
-    blocks = x.unflatten(axis, (-1, s))
-    n = blocks.shape[axis] - m + 1
-    return torch.cat([blocks.narrow(axis, k, n) for k in range(m)], dim=axis + 1)
-
-
-def _bicubic_weights(scale: int) -> Tensor:
-    """Weights of the 25 pixels of a 5×5 window for the s² SR pixels of its middle one, (25, s²) float32."""
-    weights, indices = compute_weights(WINDOW, WINDOW * scale, scale)
-    middle = slice(WINDOW // 2 * scale, (WINDOW // 2 + 1) * scale)
-    axis = np.zeros((WINDOW, scale))
-    np.add.at(axis, (indices[middle], np.arange(scale)[:, None]), weights[middle])  # add: an index may come twice
-    return torch.from_numpy(np.kron(axis, axis)).float()  # the network's own precision
-
-
 def _mirror(length: int, device: torch.device) -> Tensor:
     """Indices of an axis padded by 2, reflected with the edge pixel repeated as MATLAB does."""
     index = torch.arange(-(WINDOW // 2), length + WINDOW // 2, device=device) % (2 * length)
     return torch.minimum(index, 2 * length - 1 - index)  # (length + 4,)
+
+
+def build_network(scale: int, tensors: Mapping[str, NDArray[Any]]) -> IDN:
+    """A network with these weights, float32 by the names of `architecture.list_shapes`; in evaluation mode."""
+    network = IDN(scale)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    return network.eval()

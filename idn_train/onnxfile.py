@@ -2,129 +2,134 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from idn_data.atomic import write_whole
-from idn_data.matlab.weights import compute_weights
+from idn_train import architecture
+from idn_train.architecture import SIDE, SLOPE, WIDTH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+
 OPSET = 13  # of 2020: every engine of today reads it
-SLOPE, SIDE, WINDOW = 0.05, 16, 5  # as in idn_train.network
 
 
 def make_subpixel_kernel(weight: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """The transposed convolution, (64, 1, 17, 17), as a convolution: (s², 64, 2r + 1, 2r + 1), r = ⌈8/s⌉.
+    """The transposed convolution, (64, 1, 17, 17), as a plain one: (s², 64, n, n), n as in `architecture.list_taps`.
 
-    Output a·s + b holds SR pixels (s·y + a, s·x + b). Along an axis, a takes weight ``k = a + 9 - s - s·d`` from LR
-    pixel ``y + d``, none where k lies outside of 0…16.
+    Output a·s + b holds SR pixels (s·y + a, s·x + b).
     """
-    r = -(-8 // scale)
-    kernel = np.zeros((scale, scale, weight.shape[0], 2 * r + 1, 2 * r + 1), np.float32)
-    taps = [
-        (a, d + r, a + 9 - scale - scale * d)
-        for a in range(scale)
-        for d in range(-r, r + 1)
-        if 0 <= a + 9 - scale - scale * d <= 16
-    ]
-    for a, i, k in taps:
-        for b, j, l_ in taps:
-            kernel[a, b, :, i, j] = weight[:, 0, k, l_]
-    return kernel.reshape(scale * scale, *kernel.shape[2:])
+    taps = architecture.list_taps(scale)  # (s, n)
+    padded = np.pad(weight[:, 0], ((0, 0), (0, 1), (0, 1)))  # the zero of `list_taps` last
+    kernel = padded[:, taps[:, None, :, None], taps[None, :, None, :]]  # (64, s, s, n, n)
+    return np.moveaxis(kernel, 0, 2).reshape(scale * scale, -1, taps.shape[1], taps.shape[1])
 
 
-def make_bicubic_kernel(scale: int) -> NDArray[np.float32]:
-    """MATLAB's bicubic weights of a 5×5 window for the s² SR pixels of its middle: (s², 1, 5, 5)."""
-    weights, indices = compute_weights(WINDOW, WINDOW * scale, scale)
-    middle = slice(WINDOW // 2 * scale, (WINDOW // 2 + 1) * scale)
-    axis = np.zeros((scale, WINDOW))
-    np.add.at(axis, (np.arange(scale)[:, None], indices[middle]), weights[middle])
-    kernel = np.einsum("ai,bj->abij", axis, axis)
-    return kernel.reshape(scale * scale, 1, WINDOW, WINDOW).astype(np.float32)  # the network's own precision
+class _Graph:
+    """Nodes and constants of an ONNX graph, as they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+
+    def keep(self, name: str, values: NDArray[Any]) -> str:
+        """A constant, or the one of that name that is there."""
+        self.constants.setdefault(name, np.ascontiguousarray(values))
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> list[str]:
+        """An operator; the names of its outputs."""
+        from onnx import helper
+
+        names = [f"v{len(self.nodes)}_{k}" for k in range(outputs)]
+        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+        return names
+
+    def convolve(self, x: str, weight: str, bias: str, groups: int = 1) -> str:
+        """A convolution with constants of these names, that keeps the sides."""
+        pad = self.constants[weight].shape[2] // 2
+        return self.add("Conv", [x, weight, bias], pads=[pad] * 4, group=groups)[0]
+
+    def cut(self, x: str, axis: int, first: int, last: int | None) -> str:
+        """``x[first:last]`` along an axis."""
+        end = np.iinfo(np.int64).max if last is None else last
+        values = [self.keep(f"int_{v}", np.array([v], np.int64)) for v in (first, end, axis)]
+        return self.add("Slice", [x, *values])[0]
+
+    def join(self, parts: Sequence[str], axis: int) -> str:
+        return self.add("Concat", parts, axis=axis)[0]
+
+    def pad_border(self, x: str, axis: int) -> str:
+        """Two more pixels at both ends, mirrored with the edge pixel repeated, as MATLAB does."""
+        first, last = self.cut(x, axis, 0, 1), self.cut(x, axis, -1, None)
+        # the second pixel from either end; of a single pixel, that one again
+        second = self.cut(self.join([self.cut(x, axis, 0, 2), last], axis), axis, 1, 2)
+        before_last = self.cut(self.join([first, self.cut(x, axis, -2, None)], axis), axis, -2, -1)
+        return self.join([second, first, x, last, before_last], axis)
+
+    def add_layers(self, x: str, layers: Sequence[architecture.Layer], tensors: Tensors, block: str = "") -> str:
+        """Convolutions of the network, each with its leaky ReLU."""
+        for layer in layers:
+            weight, bias = (f"{block}{layer.name}.{part}" for part in ("weight", "bias"))
+            y = self.convolve(x, self.keep(weight, tensors[weight]), self.keep(bias, tensors[bias]), layer.groups)
+            (x,) = self.add("LeakyRelu", [y], alpha=SLOPE)
+        return x
+
+    def add_block(self, x: str, tensors: Tensors, name: str) -> str:
+        """A distillation block, as `idn_train.network.DistillationBlock`."""
+        y = self.add_layers(x, architecture.ENHANCE1, tensors, name)
+        side, y = self.add("Split", [y, self.keep("split", np.array([SIDE, WIDTH - SIDE], np.int64))], 2, axis=1)
+        y = self.add_layers(y, architecture.ENHANCE2, tensors, name)
+        (y,) = self.add("Add", [self.join([x, side], 1), y])
+        return self.add_layers(y, architecture.COMPRESS, tensors, name)
 
 
-def build_model(tensors: Mapping[str, NDArray[Any]], scale: int) -> Any:
+def build_model(tensors: Tensors, scale: int) -> Any:
     """An ONNX model of IDN.
 
     Parameters
     ----------
     tensors : mapping
-        The weights by the names that `idn_train.weightfile.read_tensors` gives them.
+        The weights by the names of `idn_train.architecture.list_shapes`.
     scale : {2, 3, 4}
 
     Returns
     -------
     onnx.ModelProto
-        Input ``lr`` (N, 1, h, w) float32 in [0, 1], any N, any h and w of at least 2; output ``sr`` (N, 1, s·h, s·w),
-        not clipped.
+        Input ``lr`` (N, 1, h, w) float32 in [0, 1], any N, h and w; output ``sr`` (N, 1, s·h, s·w), not clipped.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes: list[Any] = []
-    constants: dict[str, NDArray[Any]] = {}
-
-    def keep(name: str, values: NDArray[Any]) -> str:
-        constants[name] = np.ascontiguousarray(values)
-        return name
-
-    def add(kind: str, inputs: list[str], count: int = 1, **attributes: Any) -> list[str]:
-        outputs = [f"v{len(nodes)}_{k}" for k in range(count)]
-        nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
-        return outputs
-
-    def convolve(x: str, name: str, groups: int = 1) -> str:
-        weight, bias = (keep(f"{name}.{part}", tensors[f"{name}.{part}"]) for part in ("weight", "bias"))
-        pad = constants[weight].shape[2] // 2
-        (y,) = add("Conv", [x, weight, bias], pads=[pad] * 4, group=groups)
-        return add("LeakyRelu", [y], alpha=SLOPE)[0]
-
-    def cut(x: str, axis: int, first: int, last: int) -> str:
-        values = [keep(f"int_{v}", np.array([v], np.int64)) for v in (first, last, axis)]
-        return add("Slice", [x, *values])[0]
-
-    def mirror(x: str, axis: int) -> str:
-        """Two more pixels at both ends, the edge pixel repeated as MATLAB does."""
-        far = np.iinfo(np.int64).max
-        ends = [cut(x, axis, 1, 2), cut(x, axis, 0, 1), x, cut(x, axis, -1, far), cut(x, axis, -2, -1)]
-        return add("Concat", ends, axis=axis)[0]
-
-    def shuffle(x: str) -> str:
-        return add("DepthToSpace", [x], blocksize=scale, mode="CRD")[0]
-
-    x = convolve(convolve("lr", "features.0"), "features.2")
-    for block in (f"blocks.{k}" for k in range(4)):
-        y = x
-        for k, groups in ((0, 1), (2, 4), (4, 1)):
-            y = convolve(y, f"{block}.enhance1.{k}", groups)
-        side, y = add("Split", [y, keep("split", np.array([SIDE, 64 - SIDE], np.int64))], 2, axis=1)
-        for k, groups in ((0, 1), (2, 4), (4, 1)):
-            y = convolve(y, f"{block}.enhance2.{k}", groups)
-        (beside,) = add("Concat", [x, side], axis=1)
-        (y,) = add("Add", [beside, y])
-        x = convolve(y, f"{block}.compress.0")
-    kernel = keep("upsample.kernel", make_subpixel_kernel(tensors["upsample.weight"], scale))
-    bias = keep("upsample.biases", np.repeat(tensors["upsample.bias"], scale * scale))
-    (residual,) = add("Conv", [x, kernel, bias], pads=[constants[kernel].shape[2] // 2] * 4)
-    (base,) = add("Conv", [mirror(mirror("lr", 2), 3), keep("bicubic.kernel", make_bicubic_kernel(scale))])
-    nodes.append(helper.make_node("Add", [shuffle(base), shuffle(residual)], ["sr"]))
-    graph = helper.make_graph(
-        nodes,
+    graph = _Graph()
+    x = graph.add_layers("lr", architecture.FEATURES, tensors)
+    for k in range(architecture.BLOCKS):
+        x = graph.add_block(x, tensors, f"blocks.{k}.")
+    kernel = graph.keep("upsample.kernel", make_subpixel_kernel(tensors["upsample.weight"], scale))
+    bias = graph.keep("upsample.biases", np.repeat(tensors["upsample.bias"], scale * scale))
+    residual = graph.convolve(x, kernel, bias)
+    padded = graph.pad_border(graph.pad_border("lr", 2), 3)
+    (base,) = graph.add("Conv", [padded, graph.keep("bicubic.kernel", architecture.make_bicubic_kernel(scale))])
+    parts = [graph.add("DepthToSpace", [y], blocksize=scale, mode="CRD")[0] for y in (base, residual)]
+    graph.nodes.append(helper.make_node("Add", parts, ["sr"]))
+    model = helper.make_graph(
+        graph.nodes,
         f"idn_x{scale}",
         [helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 1, "h", "w"])],
         [helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["n", 1, f"{scale}h", f"{scale}w"])],
-        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+        [numpy_helper.from_array(values, name) for name, values in graph.constants.items()],
     )
     # IR 8 goes with the engines of the opset's time; onnx would write its own newest
-    return helper.make_model(graph, producer_name="idn", ir_version=8, opset_imports=[helper.make_opsetid("", OPSET)])
+    return helper.make_model(model, producer_name="idn", ir_version=8, opset_imports=[helper.make_opsetid("", OPSET)])
 
 
-def export_onnx(tensors: Mapping[str, NDArray[Any]], scale: int, path: Path | str, *, force: bool = False) -> None:
+def export_onnx(tensors: Tensors, scale: int, path: Path | str, *, force: bool = False) -> None:
     """Write `build_model` to a file, whole or not at all.
 
     Raises

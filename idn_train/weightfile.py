@@ -6,6 +6,7 @@ No torch here, and nothing in a file is ever executed.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from idn_data.atomic import write_whole
 from idn_data.patches.recipe import SCALES
+from idn_train.architecture import list_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"  # what comes along: idn_x2, _x3 and _x4.safetensors
 KEY = "idn"  # the only metadata entry, JSON: safetensors writes several in random order; equal runs give equal bytes
+FORMAT = 1  # of the weight file; raised when an older reader would misread it
 MAX_BYTES = 64 << 20  # a state has 9 MB; a bound on the memory that a hostile file can claim
 
 
@@ -111,6 +114,49 @@ def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
         raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
     _check_finite(tensors, str(path))
     return tensors, metadata
+
+
+@dataclass(frozen=True)
+class Weights:
+    """An IDN's weights as a file holds them.
+
+    scale : 2, 3 or 4.
+    tensors : float32, by the names and of the shapes of `idn_train.architecture.list_shapes`.
+    metadata : what the file says of itself, "format" and "scale" among it.
+    """
+
+    scale: int
+    tensors: dict[str, NDArray[np.float32]]
+    metadata: dict[str, Any]
+
+
+def read_weights(path: Path | str) -> Weights:
+    """Read the weights of an IDN, from a file of `idn_train.save_weights` or a run's state.
+
+    Of a state these are the mean of its weights, if it has one.
+
+    Raises
+    ------
+    ValueError
+        As `read_tensors`; and for a file that does not hold the weights of an IDN.
+    """
+    tensors, metadata = read_tensors(path)
+    if isinstance(identity := metadata.get("identity"), dict):  # a state
+        prefix = "m.module." if "m.n_averaged" in tensors else "w."
+        tensors = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        metadata = {"format": FORMAT, "scale": identity.get("scale"), "recipe": identity, "step": metadata.get("step")}
+    version, scale = metadata.get("format"), metadata.get("scale")
+    if version is None or scale is None:
+        raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
+    if version != FORMAT:
+        raise ValueError(f"{path}: weight format {version!r}, this version reads {FORMAT}; install a newer idn")
+    if scale not in SCALES or not isinstance(scale, int):
+        raise ValueError(f"{path}: scale {scale!r} is none of {', '.join(map(str, SCALES))}; make the file again")
+    try:
+        check_tensors(tensors, {name: (shape, "float32") for name, shape in list_shapes().items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Weights(scale, tensors, metadata)
 
 
 def tidy_name(text: str) -> str:

@@ -12,11 +12,6 @@ from support.caffefiles import SHAPES, Blobs, draw_blobs, encode_net, field, var
 
 from idn_train.caffe import MAX_BYTES, read_caffemodel
 
-for _block in range(4):
-    for _i, _shape in enumerate([(48, 64), (32, 12), (64, 32), (64, 48), (48, 16), (80, 48)], start=1):
-        SHAPES[f"conv{_block + 3}_{_i}"] = (*_shape, 3, 3)
-    SHAPES[f"down{_block + 1}"] = (64, 80, 1, 1)
-
 
 @pytest.fixture(scope="module")
 def blobs() -> Blobs:

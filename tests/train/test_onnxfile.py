@@ -14,6 +14,7 @@ from idn_train.network import IDN
 from idn_train.onnxfile import export_onnx, make_subpixel_kernel
 
 SHAPES = [(1, 1, 24, 31), (2, 1, 17, 40), (1, 1, 2, 2), (1, 1, 3, 65), (3, 1, 33, 8)]
+THIN = [(1, 1, 1, 7), (2, 1, 5, 1), (1, 1, 1, 1)]
 
 
 def make_network(scale: int) -> IDN:
@@ -39,13 +40,13 @@ def test_outputs_are_those_of_torch_for_any_size(tmp_path: Path, scale: int) -> 
     export_onnx(collect(network), scale, tmp_path / "idn.onnx")
     session = ort.InferenceSession(tmp_path / "idn.onnx", providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
-    for shape in SHAPES:
+    for shape in SHAPES + THIN:
         lr = rng.random(shape, np.float32)
         (sr,) = session.run(None, {"lr": lr})
         with torch.no_grad():
             expected = network(torch.from_numpy(lr)).numpy()
         assert sr.shape == expected.shape == (shape[0], 1, scale * shape[2], scale * shape[3])
-        assert np.abs(expected - lr.mean()).max() > 0.2  # the residual is no trifle
+        assert shape in THIN or np.abs(expected - lr.mean()).max() > 0.2  # the residual is no trifle
         assert np.abs(sr - expected).max() < 1e-4  # of values up to 4
 
 
