@@ -741,7 +741,7 @@ def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
 def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool) -> None:
     """Write WEIGHTS (idn, or a .safetensors) as an ONNX model for other engines.
 
-    Input lr (N, 1, h, w) float32, Y in [0, 1], any size of at least 2 by 2; output sr (N, 1, s·h, s·w), not clipped.
+    Input lr (N, 1, h, w) float32, Y in [0, 1], any size; output sr (N, 1, s·h, s·w), not clipped.
 
     \b
     Example:
