@@ -275,6 +275,100 @@ def make_train_command(
             click.echo(f"{len(kept)} of {shards} shards stood already and were kept; --force makes them anew")
 
 
+@main.command("make-lr", short_help="Make LR pictures as MATLAB does.")
+@click.argument("hr", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="HR...")
+@click.option("--scale", "scales", type=float, multiple=True, required=True, help="Repeatable; whole or not: 4, 2.5.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for everything.")
+@click.option(
+    "--layout", type=click.Choice(("flat", "div2k", "rcan")), default="flat", show_default=True, help="Names, folders."
+)
+@click.option(
+    "--format", "suffix", type=click.Choice(("png", "bmp", "tif")), default="png", show_default=True, help="No loss."
+)
+@click.option(
+    "--degradation",
+    type=click.Choice(("bicubic", "blur")),
+    default="bicubic",
+    show_default=True,
+    help="imresize; or imfilter by a Gaussian, then every s-th pixel.",
+)
+@click.option("--method", metavar="NAME", help="Kernel of imresize: bicubic, bilinear, lanczos3, ...")
+@click.option("--no-antialias", is_flag=True, help="imresize with 'Antialiasing' false.")
+@click.option(
+    "--boundary",
+    type=click.Choice(("symmetric", "replicate", "circular")),
+    help="Beyond the edge: symmetric as newer MATLABs, replicate as older.  [default: symmetric; of blur: replicate]",
+)
+@click.option("--through", type=click.Choice(("uint8", "double")), help="double: im2double first.  [default: uint8]")
+@click.option("--channel", type=click.Choice(("rgb", "y")), help="y: LR of Y alone.  [default: rgb]")
+@click.option("--sigma", type=float, help="Of blur's Gaussian, in HR pixels.  [default: 1.6]")
+@click.option("--kernel", type=int, help="Side of blur's Gaussian, in HR pixels.  [default: 7]")
+@click.option("--drop-alpha", is_flag=True, help="Take pictures with transparency, without it.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and write nothing.")
+@skip_bad_option
+@workers_option
+@json_option
+@force_option
+@quiet_option
+def make_lr_command(
+    hr: tuple[Path, ...], scales: tuple[float, ...], out: Path, layout: str, suffix: str, degradation: str,
+    method: str | None, no_antialias: bool, boundary: str | None, through: str | None, channel: str | None,
+    sigma: float | None, kernel: int | None, drop_alpha: bool, dry_run: bool, skip_bad: bool, workers: int | None,
+    json_file: str | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Make the LR pictures of HR pictures and folders, in every value as MATLAB makes them.
+
+    HR is cut at the bottom and the right to a multiple of a whole scale; with another scale it is not cut, and LR has
+    ceil(n / scale) pixels. Pictures that stand already are kept if they are what would be made, so that the same
+    command goes on where it was stopped. Transparency is refused unless --drop-alpha is given. 16 bits stay 16 bits.
+
+    \b
+    Examples:
+      idn make-lr DIV2K/HR --scale 2 --scale 4 --out DIV2K/LR --layout div2k
+      idn make-lr data/test_data/Set5 --scale 4 --out benchmark --layout rcan --boundary replicate
+      idn make-lr data/test_data/Set5 --scale 3 --out blurred --degradation blur --sigma 1.6 --kernel 7
+      idn make-lr a.png b.png --scale 2.5 --out lr --through double --dry-run
+    """
+    from idn_data.lr.make import run_plan
+    from idn_data.lr.plan import plan_lr
+    from idn_data.lr.reduction import choose_reduction
+    from idn_data.scores.tables import format_bytes
+
+    antialias = False if no_antialias else None
+    try:
+        reductions = [
+            choose_reduction(
+                scale, degradation, method=method, antialias=antialias, boundary=boundary, through=through,
+                channel=channel, sigma=sigma, kernel=kernel,
+            )
+            for scale in scales
+        ]  # fmt: skip
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with ProgressBar(quiet) as progress:
+        plan = plan_lr(
+            hr, out, reductions, layout=layout, format=suffix, drop_alpha=drop_alpha, skip_bad=skip_bad,
+            workers=workers, progress=progress,
+        )  # fmt: skip
+        if dry_run:
+            progress.close()
+            if not write_json(json_file, {"files": [str(p) for p in plan.files], "skipped": plan.skipped}):
+                there = sum(path.exists() for path in plan.files)
+                click.echo(
+                    f"{out}: {len(plan.files)} files of {len(plan.jobs)} pictures, {there} of them there already"
+                )
+                click.echo("\n".join(f"  {o.path}  of {j.source}" for j in plan.jobs[:3] for o in j.outputs))
+            return
+        load_kernels_aloud(quiet)
+        made = run_plan(plan, force=force, workers=workers, progress=progress)
+    for line in made.skipped:
+        click.echo(f"left out: {line}", err=True)
+    size = sum(path.stat().st_size for path in made.files)
+    if not write_json(json_file, {"files": [str(p) for p in made.files], "made": made.made, "kept": made.kept,
+                                  "skipped": made.skipped, "bytes": size}):  # fmt: skip
+        click.echo(f"{out}: {made.made} files made, {made.kept} kept, {format_bytes(size)}")
+
+
 @main.command("inspect", short_help="Describe, draw or verify a patch file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a contact sheet of patch pairs.")

@@ -26,6 +26,8 @@ _ROOMS = {
     "idn_data.scores.benchmark": ("Method", "evaluate", "open_set"),
     "idn_data.scores.figure": ("draw_figure",),
     "idn_train.photos": ("read_photo",),
+    "idn_data.lr.make": ("make_lr",),
+    "idn_data.lr.reduction": ("Reduction", "choose_reduction"),
     "idn_train.caffe": ("read_caffemodel",),
 }
 _HOME = {name: module for module, names in _ROOMS.items() for name in names}

@@ -55,6 +55,14 @@ def check_target(path: Path | str, force: bool = False) -> Path:
     return path
 
 
+def sweep(path: Path | str) -> None:
+    """Remove what a killed process left beside `path`: its temporary file and its lock; BusyError if one is at work."""
+    path = Path(path)
+    if _name_temporary(path).exists() or _name_lock(path).exists():
+        with hold(path):
+            _name_temporary(path).unlink(missing_ok=True)
+
+
 def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file")
@@ -64,6 +72,10 @@ def _check_free(path: Path, force: bool) -> None:
 
 def _name_temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")  # one is enough: only the process that holds `path` writes it
+
+
+def _name_lock(path: Path) -> Path:
+    return path / ".idn.lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
 
 
 def free_bytes(path: Path) -> int:
@@ -100,9 +112,8 @@ def hold(path: Path | str) -> Iterator[None]:
         Another process holds it.
     """
     path = Path(path)
-    lock = path / ".idn.lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
     try:
-        lock, descriptor = _lock(lock, path)
+        lock, descriptor = _lock(_name_lock(path), path)
     except _NoLocksError:  # so is the file system; then at least against processes of this machine
         name = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
         lock, descriptor = _lock(Path(tempfile.gettempdir()) / f"idn-{name}.lock", path)

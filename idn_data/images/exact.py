@@ -1,0 +1,153 @@
+"""Pictures with all their bits: 8 and 16 bits, grey and colour, read and written without loss.
+
+Pillow shows only the high byte of 16-bit colour, and cannot write it. Here its decoder is asked once for each byte.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, open_picture, read_image, read_integers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMATS = {"png": "PNG", "bmp": "BMP", "tif": "TIFF"}  # without loss; suffix -> Pillow's name
+COMPRESSION = 2  # of zlib, for PNG: a fifth of the time of Pillow's own 6, files 1 to 4 % larger
+_HIGH_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}  # and who shows the low
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture: sides in pixels, 8 or 16 bits, colour (of a palette: perhaps), transparency."""
+
+    height: int
+    width: int
+    bits: int
+    colour: bool
+    alpha: bool
+
+
+def read_header(path: Path | str) -> Header:
+    """What a file says of its picture, without decoding it; ImageError as `idn_data.images.decode.read_image`."""
+    with open_picture(path) as picture:
+        return _describe(picture)
+
+
+def _describe(picture: Image.Image) -> Header:
+    wide = picture.mode.startswith("I") or "16" in _raw_mode(picture)
+    colour = picture.mode not in ("1", "L", "LA", "La") and not picture.mode.startswith("I")
+    colour = colour and not _raw_mode(picture).startswith("LA")
+    return Header(picture.height, picture.width, 16 if wide else 8, colour, picture.has_transparency_data)
+
+
+def _raw_mode(picture: Image.Image) -> str:
+    """How the pixels lie in the file, in Pillow's words, such as "RGB;16B"; empty where that is not said."""
+    args = picture.tile[0].args if picture.tile else ""
+    first = args[0] if isinstance(args, tuple) and args else args
+    return first if isinstance(first, str) else ""
+
+
+def read_exact(path: Path | str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Decode a picture with all its bits, as MATLAB's imread; transparency is dropped.
+
+    Parameters
+    ----------
+    path : path
+        BMP, PNG, JPEG, TIFF or WebP.
+
+    Returns
+    -------
+    (H, W) or (H, W, 3) uint8 or uint16
+        8 bits as `idn_data.images.decode.read_image`; 16 bits as they are stored.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`; also for 16-bit grey with transparency and for 16-bit colour in separate planes.
+    """
+    with open_picture(path) as picture:
+        raw, header = _raw_mode(picture), _describe(picture)
+        if header.bits == 8:
+            pass
+        elif picture.mode.startswith("I"):
+            return copy_pixels(load_as_stored(picture), read_integers)  # type: ignore[return-value]  # uint16
+        elif len(raw.split(";")) != 2 or raw.split(";")[0] not in ("RGB", "RGBA", "RGBX"):
+            raise ImageError("16-bit pixels in an unusual order; save it as grey or RGB without transparency")
+    if header.bits == 8:
+        return read_image(path)
+    layout, order = raw.split(";")
+    high = _read_bytes(path, raw)
+    low = _read_bytes(path, f"{layout};{_HIGH_BYTE[order]}")
+    return high.astype(np.uint16) << 8 | low
+
+
+def _read_bytes(path: Path | str, raw: str) -> NDArray[np.uint8]:
+    """One byte of each value of a 16-bit colour picture: the one that Pillow's decoder takes in raw mode `raw`."""
+    with open_picture(path) as picture:
+        picture.tile = [
+            tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw) for tile in picture.tile
+        ]
+        decoded = load_as_stored(picture)
+        return copy_pixels(decoded, lambda part: np.array(part)[..., :3].copy())  # type: ignore[return-value]  # uint8
+
+
+def check_format(name: str, header: Header) -> None:
+    """Raise ValueError where a format cannot hold a picture without loss."""
+    if header.bits == 16 and (name == "bmp" or (name == "tif" and header.colour)):
+        kind = "16-bit colour" if header.colour else "16-bit pixels"
+        raise ValueError(f"{name} cannot hold {kind}; take --format png")
+
+
+def write_exact(image: NDArray[np.uint8] | NDArray[np.uint16], path: Path | str, name: str = "png") -> None:
+    """Write a picture without loss; the same pixels give the same bytes.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, 3) uint8 or uint16
+    path : path
+        Written in place: give the temporary path of `idn_data.atomic.write_whole`.
+    name : {"png", "bmp", "tif"}
+        The format. PNG is compressed with level `COMPRESSION`, TIFF is not compressed.
+
+    Raises
+    ------
+    ValueError
+        A format that cannot hold the picture.
+    OSError
+        The file cannot be written.
+    """
+    colour = image.ndim == 3
+    check_format(name, Header(image.shape[0], image.shape[1], 8 * image.dtype.itemsize, colour, False))
+    if colour and image.dtype == np.uint16:
+        Path(path).write_bytes(_encode_png16(image))
+        return
+    options = {"compress_level": COMPRESSION} if name == "png" else {}
+    Image.fromarray(np.ascontiguousarray(image)).save(path, format=FORMATS[name], **options)
+
+
+def _encode_png16(image: NDArray[np.uint16]) -> bytes:
+    """A PNG of (H, W, 3) uint16: for each row that filter of the format whose bytes are the smallest in sum."""
+    height, width = image.shape[:2]
+    rows = image.astype(">u2").view(np.uint8).reshape(height, 6 * width)
+    left, up = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, 6:], up[1:] = rows[:, :-6], rows[:-1]
+    lines = np.stack([rows, rows - left, rows - up])  # filters 0, 1, 2; uint8 wraps, as the format has it
+    cost = np.abs(lines.view(np.int8).astype(np.int32)).sum(axis=2)
+    best = cost.argmin(axis=0)
+    chosen = lines[best, np.arange(height)]
+    data = np.concatenate([best.astype(np.uint8)[:, None], chosen], axis=1).tobytes()  # safe: 0, 1 or 2
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)  # 16 bits, RGB, not interlaced
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data, 6)) + chunk(b"IEND", b"")

@@ -1,0 +1,1 @@
+"""LR pictures: made as MATLAB makes them, and what made those that exist."""

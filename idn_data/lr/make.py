@@ -1,0 +1,206 @@
+"""`make_lr`: LR pictures of whole folders, in parallel, resumable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idn_data.atomic import hold, sweep, write_whole
+from idn_data.images.decode import ImageError
+from idn_data.images.exact import read_exact, write_exact
+from idn_data.lr.degrade import cut_picture, reduce_picture
+from idn_data.lr.plan import Job, LrPlan, plan_lr
+from idn_data.lr.record import Journal, digest_file
+from idn_data.lr.reduction import Reduction
+from idn_data.matlab.compiled import load_kernels
+from idn_data.workers import count_workers, map_in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from idn_data.lr.layouts import Output
+    from idn_data.workers import Progress
+
+
+class LrError(ValueError):
+    """Some pictures were not made, the others were; `lines` holds one line for each."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run did: files made now, files that stood already and were right, pictures left out, each with why."""
+
+    files: tuple[Path, ...]
+    made: int
+    kept: int
+    skipped: tuple[str, ...] = ()
+
+
+def make_lr(
+    hr: Sequence[Path | str] | Path | str,
+    out: Path | str,
+    reductions: Sequence[Reduction] | Reduction | float,
+    *,
+    layout: str = "flat",
+    format: str = "png",  # noqa: A002  # the command's own name for it
+    drop_alpha: bool = False,
+    skip_bad: bool = False,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Made:
+    """Make LR pictures as MATLAB makes them.
+
+    Parameters
+    ----------
+    hr : path or sequence of path
+        Pictures and folders of pictures: 8 or 16 bits, grey, colour or palette.
+    out : path
+        The folder of everything. A journal, ``.idn-lr.jsonl``, says there what was made of what.
+    reductions : number, Reduction or sequence of Reduction
+        The scale; or all settings, one for each scale.
+    layout : {"flat", "div2k", "rcan"}
+        Names and folders, as `idn_data.lr.layouts.name_outputs` says.
+    format : {"png", "bmp", "tif"}
+        All without loss.
+    drop_alpha : bool
+        Take pictures with transparency without it, as scripts with MATLAB's imread do; else they are refused.
+    skip_bad : bool
+        Leave out pictures that cannot be used.
+    force : bool
+        Make and replace what is there.
+    workers : int, optional
+        Pictures at a time; one for each core unless given.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    Made
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, BadImagesError
+        Before any work: no pictures; two that would become one file; pictures that cannot be used.
+    FileExistsError
+        A file is there that is not what would be made, and `force` is false.
+    LrError
+        Pictures turned out damaged while they were decoded; all others are made.
+    """
+    plan = plan_lr(hr, out, reductions, layout=layout, format=format, drop_alpha=drop_alpha, skip_bad=skip_bad,
+                   workers=workers, progress=progress)  # fmt: skip
+    return run_plan(plan, force=force, workers=workers, progress=progress)
+
+
+def run_plan(
+    plan: LrPlan, *, force: bool = False, workers: int | None = None, progress: Progress | None = None
+) -> Made:
+    """Make what a plan says; as `make_lr`."""
+    load_kernels()
+    threads = count_workers(workers)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    with hold(plan.out), Journal(plan.out) as journal:
+        files = [output for job in plan.jobs for output in job.outputs]
+        for output in files:
+            sweep(output.path)
+        kept = set() if force else _find_finished(plan, journal, threads, progress)
+        jobs = [_Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force) for job in plan.jobs]
+        jobs = [job for job in jobs if job.outputs]
+        skipped, made, compared = list(plan.skipped), 0, 0
+        for done, run in enumerate(map_in_order(_Run.finish, jobs, threads), 1):
+            skipped += run.bad
+            made, compared = made + run.made, compared + run.compared
+            if progress:
+                progress("making LR", done, len(jobs))
+    bad = skipped[len(plan.skipped) :]
+    if bad and not plan.skip_bad:
+        advice = "mend them and run the same command again, or leave them out with --skip-bad"
+        raise LrError(f"{len(bad)} picture(s) cannot be used; all others are made; {advice}", bad)
+    paths = tuple(output.path for output in files if output.path.exists())
+    return Made(paths, made, len(kept) + compared, tuple(skipped))
+
+
+def _find_finished(plan: LrPlan, journal: Journal, threads: int, progress: Progress | None) -> set[Path]:
+    """The outputs that stand, are recorded, and are intact; FileExistsError for any that is recorded and is not right.
+
+    One that is there without a record is looked at later: it is made again and compared.
+    """
+    jobs = [job for job in plan.jobs if any(o.path.exists() and journal.find(o) for o in job.outputs)]
+
+    def check(job: Job) -> tuple[list[Path], list[str]]:
+        right, wrong, source = [], [], digest_file(job.source)
+        for output in job.outputs:
+            line = journal.find(output)
+            if line is None or not output.path.exists():
+                continue
+            if not journal.same_settings(output):
+                wrong.append(f"{output.path}: made with other settings")
+            elif line.get("source_sha256") != source:
+                wrong.append(f"{output.path}: made of another picture ({line.get('source')})")
+            elif line.get("sha256") != digest_file(output.path):
+                wrong.append(f"{output.path}: changed since it was made")
+            else:
+                right.append(output.path)
+        return right, wrong
+
+    kept, faults = set(), []
+    for done, (right, wrong) in enumerate(map_in_order(check, jobs, threads), 1):
+        kept.update(right)
+        faults += wrong
+        if progress:
+            progress("checking", done, len(jobs))
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise FileExistsError(f"{faults[0]}{more}; --force replaces them, or name another --out")
+    return kept
+
+
+class _Run:
+    """One picture on its way: decoded once, for all its outputs."""
+
+    def __init__(self, job: Job, outputs: tuple[Output, ...], journal: Journal, force: bool) -> None:
+        self.source, self.outputs, self.journal, self.force = job.source, outputs, journal, force
+        self.made = self.compared = 0
+        self.bad: list[str] = []
+
+    def finish(self) -> _Run:
+        try:
+            digest = digest_file(self.source)
+            hr = read_exact(self.source)
+        except ImageError as error:
+            self.bad = [str(error)]
+            return self
+        except OSError as error:
+            self.bad = [f"{self.source}: {error.strerror or error}"]
+            return self
+        for output in self.outputs:
+            cut = cut_picture(hr, output.reduction)
+            pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
+            if output.path.exists() and not self.force:
+                _compare(output.path, pixels)
+                self.compared += 1
+            else:
+                with write_whole(output.path, self.force) as temporary:
+                    write_exact(pixels, temporary, output.path.suffix[1:])
+                self.made += 1
+            self.journal.add(output, self.source, digest)
+        return self
+
+
+def _compare(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """FileExistsError unless the picture that stands there has these pixels."""
+    try:
+        same = np.array_equal(read_exact(path), pixels)
+    except ImageError:
+        same = False
+    if not same:
+        raise FileExistsError(f"{path}: is there and is not what would be made; --force replaces it, "
+                              "or name another --out")  # fmt: skip
