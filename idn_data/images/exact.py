@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, open_picture, read_image, read_integers
 
@@ -51,7 +51,8 @@ def _describe(picture: Image.Image) -> Header:
 
 def _raw_mode(picture: Image.Image) -> str:
     """How the pixels lie in the file, in Pillow's words, such as "RGB;16B"; empty where that is not said."""
-    args = picture.tile[0].args if picture.tile else ""
+    tiles = picture.tile if isinstance(picture, ImageFile.ImageFile) else []
+    args = tiles[0].args if tiles else ""
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
@@ -87,12 +88,16 @@ def read_exact(path: Path | str) -> NDArray[np.uint8] | NDArray[np.uint16]:
     layout, order = raw.split(";")
     high = _read_bytes(path, raw)
     low = _read_bytes(path, f"{layout};{_HIGH_BYTE[order]}")
-    return high.astype(np.uint16) << 8 | low
+    wide = high.astype(np.uint16)
+    wide <<= 8
+    wide |= low
+    return wide
 
 
 def _read_bytes(path: Path | str, raw: str) -> NDArray[np.uint8]:
     """One byte of each value of a 16-bit colour picture: the one that Pillow's decoder takes in raw mode `raw`."""
     with open_picture(path) as picture:
+        assert isinstance(picture, ImageFile.ImageFile)  # as all that were opened
         picture.tile = [
             tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw) for tile in picture.tile
         ]
@@ -128,7 +133,7 @@ def write_exact(image: NDArray[np.uint8] | NDArray[np.uint16], path: Path | str,
     colour = image.ndim == 3
     check_format(name, Header(image.shape[0], image.shape[1], 8 * image.dtype.itemsize, colour, False))
     if colour and image.dtype == np.uint16:
-        Path(path).write_bytes(_encode_png16(image))
+        Path(path).write_bytes(_encode_png16(image.astype(np.uint16, copy=False)))
         return
     options = {"compress_level": COMPRESSION} if name == "png" else {}
     Image.fromarray(np.ascontiguousarray(image)).save(path, format=FORMATS[name], **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idn_data.lr.reduction import Reduction
+    from idn_data.matlab.weights import Boundary
 
 
 def cut_picture(image: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
@@ -77,4 +78,6 @@ def _reduce(hr: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
 
         window = fspecial("gaussian", reduction.kernel, reduction.sigma)
         return imresize(imfilter(hr, window, reduction.boundary), factor, "nearest")
-    return imresize(hr, factor, reduction.method, boundary=reduction.boundary, antialias=reduction.antialias)
+    antialias = None if reduction.antialias else False  # None: MATLAB's default, by which "nearest" never does
+    boundary = cast("Boundary", reduction.boundary)  # Reduction has checked it
+    return imresize(hr, factor, reduction.method, boundary=boundary, antialias=antialias)

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from idn_data.matlab.resize import METHODS
+from idn_data.matlab.weights import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

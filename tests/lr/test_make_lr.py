@@ -1,0 +1,246 @@
+"""`make_lr` over folders: names, equal bytes, runs that go on, refusals before any work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.drawing import draw_photo
+from support.trainsets import list_tree
+
+from idn_data.atomic import BusyError, hold
+from idn_data.images.decode import read_image
+from idn_data.images.exact import read_exact, write_exact
+from idn_data.images.sources import BadImagesError
+from idn_data.lr import make
+from idn_data.lr.degrade import cut_picture, reduce_picture
+from idn_data.lr.make import LrError, make_lr
+from idn_data.lr.record import JOURNAL
+from idn_data.lr.reduction import choose_reduction
+
+NAMES = ["harbour.png", "meadow.png", "stone.png", "street.png", "water.png"]
+
+
+def hash_tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("[!.]*") if p.is_file()}
+
+
+def test_flat(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lr"
+    made = make_lr(photos, out, 4)
+    assert (made.made, made.kept, [p.name for p in made.files]) == (5, 0, NAMES)
+    assert list_tree(out) == [JOURNAL, *NAMES]
+    reduction = choose_reduction(4)
+    for source in photos.iterdir():
+        wanted = reduce_picture(cut_picture(read_image(source), reduction), reduction)
+        np.testing.assert_array_equal(read_image(out / f"{source.stem}.png"), wanted)
+
+
+def test_layouts(photos: Path, tmp_path: Path) -> None:
+    scales = [choose_reduction(2), choose_reduction(2.5)]
+
+    def list_files(layout: str) -> set[str]:
+        made = make_lr(photos / "stone.bmp", tmp_path / layout, scales, layout=layout)
+        return {path.relative_to(tmp_path / layout).as_posix() for path in made.files}
+
+    assert list_files("flat") == {"x2/stone.png", "x2.5/stone.png"}
+    assert list_files("div2k") == {"X2/stonex2.png", "X2.5/stonex2.5.png"}
+    kinds = {"LRBI": "LR/LRBI", "HR": "HR"}
+    rcan = {f"{folder}/photos/{x}/stone_{kind}_{x}.png" for kind, folder in kinds.items() for x in ("x2", "x2.5")}
+    assert list_files("rcan") == rcan
+    hr = read_image(photos / "stone.bmp")
+    np.testing.assert_array_equal(read_image(tmp_path / "rcan/HR/photos/x2/stone_HR_x2.png"), hr[:100])
+    np.testing.assert_array_equal(read_image(tmp_path / "rcan/HR/photos/x2.5/stone_HR_x2.5.png"), hr)
+
+
+def test_rcan_drops_gt_and_blur_is_called_lrbd(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("idn_data.matlab.filters")
+    shutil.copyfile(photos / "stone.bmp", photos / "baby_GT.bmp")
+    made = make_lr(photos / "baby_GT.bmp", tmp_path / "out", choose_reduction(3, "blur"), layout="rcan")
+    assert [p.relative_to(tmp_path / "out").as_posix() for p in made.files] == [
+        "LR/LRBD/photos/x3/baby_LRBD_x3.png", "HR/photos/x3/baby_HR_x3.png"
+    ]  # fmt: skip
+
+
+def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
+    trees = []
+    for workers in (1, 4):
+        make_lr(
+            photos, tmp_path / str(workers), [choose_reduction(2), choose_reduction(4)], layout="rcan", workers=workers
+        )
+        trees.append(hash_tree(tmp_path / str(workers)))
+    assert trees[0] == trees[1] and len(trees[0]) == 20
+
+
+def test_a_second_run_keeps_and_the_missing_are_made(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "lr"
+    make_lr(photos, out, 4)
+    before = hash_tree(out)
+    (out / "stone.png").unlink()
+    with monkeypatch.context() as patch:
+        read: list[str] = []
+        patch.setattr(make, "read_exact", lambda path: read.append(path.name) or read_exact(path))
+        again = make_lr(photos, out, 4)
+    assert (again.made, again.kept, read) == (1, 4, ["stone.bmp"])
+    assert hash_tree(out) == before
+    assert len((out / JOURNAL).read_text().splitlines()) == 6
+    make_lr(photos, out, 4)
+    assert len((out / JOURNAL).read_text().splitlines()) == 5  # written anew, without the outdated line
+
+
+def test_what_a_killed_run_leaves(photos: Path, tmp_path: Path) -> None:
+    """A torn line, a picture with its name and no line, a temporary file, a lock nobody holds."""
+    out = tmp_path / "lr"
+    make_lr(photos, out, 4)
+    before = hash_tree(out)
+    lines = (out / JOURNAL).read_text().splitlines(keepends=True)
+    (out / JOURNAL).write_text("".join(lines[:2]) + lines[2][:20])
+    gone = json.loads(lines[4])["file"]
+    (out / gone).rename(out / f".{gone}.part")
+    (out / f".{gone}.lock").touch()
+    again = make_lr(photos, out, 4)
+    assert (again.made, again.kept) == (1, 4)
+    assert hash_tree(out) == before
+    assert list_tree(out) == [JOURNAL, *NAMES]
+    assert len((out / JOURNAL).read_text().splitlines()) == 5
+
+
+def test_without_the_journal_pictures_are_compared(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lr"
+    make_lr(photos, out, 4)
+    (out / JOURNAL).unlink()
+    assert make_lr(photos, out, 4).kept == 5
+    (out / JOURNAL).unlink()
+    with pytest.raises(FileExistsError, match=r"\.png: is there and is not what would be made; --force replaces it"):
+        make_lr(photos, out, choose_reduction(4, through="double"))
+
+
+@pytest.mark.parametrize("change", ["settings", "source", "bytes"])
+def test_what_is_there_and_is_not_right_is_refused(photos: Path, tmp_path: Path, change: str) -> None:
+    out = tmp_path / "lr"
+    make_lr(photos, out, 4)
+    reduction = choose_reduction(4, boundary="replicate" if change == "settings" else None)
+    if change == "source":
+        Image.fromarray(draw_photo(40, 40, 77)).save(photos / "water.png")
+    if change == "bytes":
+        shutil.copyfile(out / "stone.png", out / "water.png")
+    text = {"settings": r"harbour\.png: made with other settings \(and 3 more\); --force replaces them",
+            "source": r"water\.png: made of another picture \(water\.png\); --force",
+            "bytes": r"water\.png: changed since it was made; --force"}[change]  # fmt: skip
+    (out / "street.png").unlink()
+    with pytest.raises(FileExistsError, match=text):
+        make_lr(photos, out, reduction)
+    assert not (out / "street.png").exists()  # before any work
+    assert make_lr(photos, out, reduction, force=True).made == 5
+    assert make_lr(photos, out, reduction).kept == 5
+
+
+def test_two_pictures_with_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+    shutil.copyfile(photos / "stone.bmp", photos / "water.bmp")
+    with pytest.raises(ValueError, match=r"water\.bmp and .*water\.png would both become .*water\.png; rename"):
+        make_lr(photos, tmp_path / "lr", 2)
+    assert not (tmp_path / "lr").exists()
+
+
+def test_an_hr_is_never_replaced(photos: Path) -> None:
+    before = hash_tree(photos)
+    with pytest.raises(ValueError, match=r"street\.png is an HR picture itself; name another --out"):
+        make_lr(photos, photos, 2, force=True)
+    assert hash_tree(photos) == before
+
+
+def test_16_bits_stay_and_a_palette_is_applied(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 65536, (24, 20, 3)).astype(np.uint16)
+    hr = tmp_path / "hr"
+    hr.mkdir()
+    write_exact(wide, hr / "colour.png")
+    write_exact(wide[..., 0], hr / "grey.png")
+    Image.fromarray(draw_photo(24, 20, 0)).quantize(32).save(hr / "palette.png")
+    make_lr(hr, tmp_path / "lr", choose_reduction(2))
+    colour, grey, palette = (read_exact(tmp_path / "lr" / f"{n}.png") for n in ("colour", "grey", "palette"))
+    assert (colour.dtype, colour.shape, grey.dtype, palette.shape) == (np.uint16, (12, 10, 3), np.uint16, (12, 10, 3))
+    np.testing.assert_array_equal(colour[..., 0], grey)
+    with pytest.raises(BadImagesError, match=r"2 image\(s\) cannot be used") as raised:
+        make_lr(hr, tmp_path / "tif", 2, format="bmp")
+    assert "colour.png: bmp cannot hold 16-bit colour; take --format png" in raised.value.lines[0]
+
+
+def test_transparency_is_refused_or_dropped(photos: Path, tmp_path: Path) -> None:
+    pixels = draw_photo(20, 20, 0)
+    Image.fromarray(np.dstack((pixels, pixels[..., :1]))).save(photos / "window.png")
+    with pytest.raises(BadImagesError) as raised:
+        make_lr(photos, tmp_path / "lr", 2)
+    assert raised.value.lines[0].endswith("window.png: has transparency, which LR pictures have not; leave it out, or "
+                                          "take --drop-alpha")  # fmt: skip
+    assert not (tmp_path / "lr").exists()
+    make_lr(photos, tmp_path / "lr", 2, drop_alpha=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "lr/window.png"), reduce_picture(pixels, choose_reduction(2)))
+
+
+def test_bad_pictures(photos: Path, tmp_path: Path) -> None:
+    (photos / "empty.png").touch()
+    Image.fromarray(draw_photo(3, 9, 0)).save(photos / "tiny.png")
+    with pytest.raises(BadImagesError, match=r"2 image\(s\) cannot be used; nothing was written") as raised:
+        make_lr(photos, tmp_path / "lr", 4)
+    assert [line.rpartition("/")[2] for line in raised.value.lines] == [
+        "empty.png: the file is empty", "tiny.png: 9x3 pixels are too few for scale 4"
+    ]  # fmt: skip
+    made = make_lr(photos, tmp_path / "lr", 4, skip_bad=True)
+    assert (made.made, len(made.skipped)) == (5, 2)
+
+
+def test_a_picture_that_turns_out_damaged_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+    path = photos / "street.png"
+    path.write_bytes(path.read_bytes()[:2000])  # its head is whole
+    with pytest.raises(LrError, match=r"1 picture\(s\) cannot be used; all others are made; mend them") as raised:
+        make_lr(photos, tmp_path / "lr", 4)
+    assert "street.png" in raised.value.lines[0]
+    assert list_tree(tmp_path / "lr") == [JOURNAL, *(n for n in NAMES if n != "street.png")]
+    made = make_lr(photos, tmp_path / "lr", 4, skip_bad=True)
+    assert (made.made, made.kept, len(made.skipped)) == (0, 4, 1)
+
+
+def test_one_process_at_a_time(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "lr").mkdir()
+    with hold(tmp_path / "lr"), pytest.raises(BusyError, match="another idn is writing"):
+        make_lr(photos, tmp_path / "lr", 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"layout": "edsr"}, ValueError, "unknown layout 'edsr'; one of flat, div2k, rcan"),
+        ({"format": "jpg"}, ValueError, "unknown format 'jpg'; one of png, bmp, tif"),
+        ({"reductions": [choose_reduction(4), choose_reduction(4)]}, ValueError, "give each scale once; got 4, 4"),
+        ({"hr": "nowhere"}, FileNotFoundError, "no such file or folder: nowhere; name HR pictures"),
+    ],
+)
+def test_wrong_options(photos: Path, tmp_path: Path, options: dict, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make_lr(**{"hr": photos, "out": tmp_path / "lr", "reductions": 4, **options})
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is a file; name a folder with --out"):
+        make_lr(photos, tmp_path / "file", 4)
+
+
+@pytest.mark.parametrize("boundary", ["symmetric", "replicate", "blurred"])
+def test_matlabs_own(data_root: Path, matlab_folder: Path, tmp_path: Path, boundary: str) -> None:
+    """Every picture that MATLAB made: equal in every value; of the blurred ones, one value may differ."""
+    if boundary == "blurred":
+        pytest.importorskip("idn_data.matlab.filters")
+        reductions = [choose_reduction(3, "blur")]
+    else:
+        reductions = [choose_reduction(scale, boundary=boundary) for scale in (2, 3, 4)]
+    make_lr(data_root / "test_data" / "Set5", tmp_path, reductions, layout="rcan")
+    references = sorted((matlab_folder / boundary).glob("*.png"))
+    assert references
+    for reference in references:
+        mine = next((tmp_path / "LR").rglob(reference.name))
+        assert (read_image(mine) != read_image(reference)).sum() <= (boundary == "blurred"), reference.name
