@@ -325,8 +325,8 @@ def make_lr_command(
     \b
     Examples:
       idn make-lr DIV2K/HR --scale 2 --scale 4 --out DIV2K/LR --layout div2k
-      idn make-lr data/test_data/Set5 --scale 4 --out benchmark --layout rcan --boundary replicate
-      idn make-lr data/test_data/Set5 --scale 3 --out blurred --degradation blur --sigma 1.6 --kernel 7
+      idn make-lr Set5 Set14 --scale 4 --out benchmark --layout rcan --boundary replicate
+      idn make-lr Set5 --scale 3 --out blurred --degradation blur --sigma 1.6 --kernel 7
       idn make-lr a.png b.png --scale 2.5 --out lr --through double --dry-run
     """
     from idn_data.lr.make import run_plan
