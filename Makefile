@@ -1,18 +1,25 @@
 # make demo   sets everything up and runs the whole way on photographs that a dependency ships
-# make test   sets everything up and runs the tests; IDN_DATA=<data root> adds those on the real images
+# make test   sets everything up and runs the checks and the tests; IDN_DATA=<data root> adds those on the real images
+# make check  the quick part of it: rules of style
+#
+# PYTHON=…  the interpreter that .venv is made with; VENV=… another folder for it, for a second interpreter
+# TORCH=…   what pip is to be told of torch, where its default build is not wanted: on Linux that one has CUDA, 3 GB to
+#           download; TORCH='torch --index-url URL', with the URL that pytorch.org shows for CPU, is a tenth of that
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint .ci/constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test check bench clean
 demo: $(VENV)/.demo
 	$(BIN)/idn demo --out demo
 
-test: $(VENV)/.test
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/bench_imresize.py
@@ -25,6 +32,7 @@ $(VENV)/bin/python:
 
 # one stamp for each set of extras, older than what it was made from when that changes
 $(VENV)/.%: $(VENV)/bin/python pyproject.toml .ci/constraints.txt
+	$(if $(TORCH),$(PIP) $(TORCH))
 	$(PIP) --editable '.[$*]'
 	touch $@
 

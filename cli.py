@@ -1018,4 +1018,4 @@ def demo_command(out: Path, minutes: float, quiet: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="idn")

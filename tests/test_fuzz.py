@@ -27,15 +27,15 @@ from support.fuzzweights import State
 from support.patchsamples import drop_checksums, write
 
 from idn_data.images import decode as images
-from idn_data.images import download, sources
+from idn_data.images import download, sets
 from idn_data.images.decode import ImageError, read_image, read_y
 from idn_data.images.download import FetchError, open_local
 from idn_data.images.sets import Registered
 from idn_data.patches.patchfile import MAX_CHUNK, PatchFile, PatchFileError
 from idn_data.patches.verify import verify_patches
 from idn_data.scores.parity import MAX_JSON, MAX_SIDE, MIN_SCALE, ReferenceFileError, compare, read_references
+from idn_train import metrics
 from idn_train.photos import read_photo, save_photo
-from idn_train.report import curves
 from idn_train.weightfile import read_tensors
 
 HARNESS = Path(__file__).parent / "faults" / "fuzz_readers.py"
@@ -462,15 +462,15 @@ def test_metrics_that_a_run_cannot_go_on_with(state: State, old: bytes, new: byt
 def test_tables_that_are_none(tmp_path: Path, data: bytes, said: str) -> None:
     (tmp_path / "a.csv").write_bytes(data)
     with pytest.raises(ValueError, match=rf"a\.csv: {said}") as error:
-        curves.read_rows(tmp_path / "a.csv")
+        metrics.read_rows(tmp_path / "a.csv")
     assert type(error.value) is ValueError
 
 
 def test_a_table_too_large(tmp_path: Path) -> None:
     with (tmp_path / "a.csv").open("wb") as stream:
-        stream.truncate(curves.MAX_BYTES + 1)
+        stream.truncate(metrics.MAX_BYTES + 1)
     with pytest.raises(ValueError, match=r"a\.csv: over 64 MiB, too large for such a table"):
-        curves.read_rows(tmp_path / "a.csv")
+        metrics.read_rows(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -482,15 +482,15 @@ def test_a_table_too_large(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes) -> None:
-    lines = (sources.find_fixtures() / "registry.csv").read_bytes().splitlines(keepends=True)
+    lines = (sets.find_fixtures() / "registry.csv").read_bytes().splitlines(keepends=True)
     sound = lines[0] + next(line for line in lines if b"Set5" in line and b"baby" in line)
-    monkeypatch.setattr(sources, "find_fixtures", lambda: tmp_path)
+    monkeypatch.setattr(sets, "find_fixtures", lambda: tmp_path)
     (tmp_path / "registry.csv").write_bytes(sound)
-    assert [file.name for file in sources.list_registered.__wrapped__()] == ["baby_GT.bmp"]
+    assert [file.name for file in sets.list_registered.__wrapped__()] == ["baby_GT.bmp"]
     assert old in sound
     (tmp_path / "registry.csv").write_bytes(sound.replace(old, new, 1))
     with pytest.raises(ValueError, match=r"registry\.csv: damaged; install the package again"):
-        sources.list_registered.__wrapped__()
+        sets.list_registered.__wrapped__()
 
 
 # ZIP

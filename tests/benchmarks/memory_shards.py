@@ -41,7 +41,7 @@ def sweep(folder: Path, stop: threading.Event, seen: set[str]) -> None:
 
 def measure(images: Path, out: Path, shards: int, storage: str) -> tuple[float, float, dict[str, int]]:
     """Seconds, peak memory in MiB, and the estimate."""
-    command = [sys.executable, "-m", "cli", "make-train", "--scale", "4", "--images", str(images), "--out", str(out / "set.h5"),
+    command = [sys.executable, "-m", "idn.cli", "make-train", "--scale", "4", "--images", str(images), "--out", str(out / "set.h5"),
                "--shards", str(shards), "--storage", storage, "--quiet", "--force"]  # fmt: skip
     estimate = json.loads(
         subprocess.run([*command, "--dry-run", "--json", "-"], check=True, capture_output=True).stdout

@@ -90,7 +90,7 @@ class Trial:
 
         began = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "idn.cli", *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, preexec_fn=set_limit if limit else None,
         )  # fmt: skip
         if fill:
@@ -127,7 +127,7 @@ def main() -> None:
             shutil.copyfile(path, few / path.name)
         data = folder / "data.h5"
         subprocess.run(
-            [sys.executable, "-m", "cli", "make-train", "--scale", "4", "--images", few, "--out", data, "-q"],
+            [sys.executable, "-m", "idn.cli", "make-train", "--scale", "4", "--images", few, "--out", data, "-q"],
             check=True,
         )
         make, small = (
@@ -167,7 +167,7 @@ def main() -> None:
                 trial.run("make-train --shards, filled by others", shards, disk, fill=fill_after_first)
                 (disk / "ballast").unlink()
                 again = subprocess.run(
-                    [sys.executable, "-m", "cli", *map(str, shards)], capture_output=True, text=True, check=True
+                    [sys.executable, "-m", "idn.cli", *map(str, shards)], capture_output=True, text=True, check=True
                 )
                 print(f"    room made, once more: {again.stdout.splitlines()[-1]}")
                 shutil.rmtree(disk / "b")

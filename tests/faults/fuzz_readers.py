@@ -1,4 +1,5 @@
-"""10,000 mutated inputs for every reader: no traceback, no hang over 5 s, no crash, less than 1 GB of memory.
+"""10,000 mutated inputs for every reader: no traceback, no hang over 5 s, no crash, less than 1 GB of memory
+beyond what the process holds after its imports (a torch built for CUDA alone has several).
 
 python tests/faults/fuzz_readers.py [--inputs N] [--seed S] [--seconds T] [--keep FOLDER] [READER...]
 
@@ -25,7 +26,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[k]) for k in (1, 2)]  # tests, for support; the top, for cli
 
 PATIENCE = 10.0  # seconds beyond the limit without a word from a child
 ROOM = 2 << 30  # bytes of address space beyond what a child has at first: a net below the limit of memory in use
@@ -47,7 +48,7 @@ def open_reader(name: str, folder: Path) -> Any:
 
 def work(name: str, seed: int, first: int, last: int, limit: float, folder: Path, keep: Path) -> None:
     """The child: a line of JSON for each input; what C libraries print counts as a finding."""
-    from support.fuzzing import try_input
+    from support.fuzzing import read_memory, try_input
 
     words, errors = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
     sys.excepthook = lambda *what: traceback.print_exception(*what, file=errors)  # the harness' own
@@ -55,12 +56,14 @@ def work(name: str, seed: int, first: int, last: int, limit: float, folder: Path
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
         reader = open_reader(name, folder)
-        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        size, held, has_torch = read_memory("VmSize"), read_memory("VmRSS"), "torch" in sys.modules
         resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         before = os.fstat(printed.fileno()).st_size
         for number in range(first, last):
-            state, seconds, peak, said = try_input(reader, name, seed, number, limit)
+            state, seconds, peak, said = try_input(reader, name, seed, number, limit, held)
+            if has_torch != ("torch" in sys.modules):
+                raise RuntimeError(f"{name}: torch is imported while it reads; its __init__ is to import it")
             after = os.fstat(printed.fileno()).st_size
             if after != before:
                 text = os.pread(printed.fileno(), after - before, before).decode(errors="replace")
@@ -82,7 +85,7 @@ def run(name: str, count: int, seed: int, limit: float, keep: Path) -> dict:
              str(folder), str(keep.resolve())],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
         )  # fmt: skip
-        rest, patience = b"", 120.0  # importing takes a while
+        rest, patience = b"", 600.0  # importing takes a while, compiling the kernels a minute
         while True:
             ready, _, _ = select.select([child.stdout], [], [], patience)
             part = os.read(child.stdout.fileno(), 1 << 16) if ready else b""

@@ -57,7 +57,7 @@ def main() -> None:
         wanted: dict[str, str] = {}
         for way in ("serial", "dask"):
             out = Path(name, way)
-            command = [sys.executable, "-m", "cli", "make-train", "--out", str(out / "set.h5"), "--quiet",
+            command = [sys.executable, "-m", "idn.cli", "make-train", "--out", str(out / "set.h5"), "--quiet",
                        "--shards", str(arguments.shards), *(arguments.options or OPTIONS)]  # fmt: skip
             if way == "dask":
                 command += ["--dask", "local", "--workers", str(arguments.workers)]

@@ -85,7 +85,7 @@ def main() -> None:
         images.mkdir()
         for path in islice(list_images(find_set("291", find_data_root())), arguments.images):
             shutil.copyfile(path, images / path.name)
-        command = [sys.executable, "-m", "cli", "make-train", "--scale", "4", "--images", str(images),
+        command = [sys.executable, "-m", "idn.cli", "make-train", "--scale", "4", "--images", str(images),
                    "--out", str(out / "set.h5"), "--shards", str(arguments.shards), *arguments.options]  # fmt: skip
         whole = Run(command)
         last = out / name_shard("set.h5", arguments.shards - 1, arguments.shards)

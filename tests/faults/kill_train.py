@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "cli", "train", "--steps", str(arguments.steps), "--validate-every", "7",
+        command = [sys.executable, "-m", "idn.cli", "train", "--steps", str(arguments.steps), "--validate-every", "7",
                    "--quiet", *arguments.options]  # fmt: skip
         began = time.monotonic()
         subprocess.run([*command, "--out", f"{folder}/whole"], check=True, stdout=subprocess.DEVNULL)

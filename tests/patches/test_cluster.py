@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from support.running import COMMAND
 
 from cli import main
 from idn_data.atomic import BusyError, hold
@@ -191,7 +192,7 @@ def test_an_interrupt_keeps_what_is_finished_and_ends_all_processes(
 ) -> None:
     made = plan(photos, tmp_path / "out" / "set.h5")
     made.out.parent.mkdir()
-    command = [sys.executable, "-m", "cli", "make-train", "--scale", "3", "--lr-patch", "5", "--storage", "uint8",
+    command = [*COMMAND, "make-train", "--scale", "3", "--lr-patch", "5", "--storage", "uint8",
                "--shards", "3", "--images", str(photos), "--out", str(made.out), "--dask", "local"]  # fmt: skip
     with (
         hold(made.path(1)),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Rng = np.random.Generator
-MOST_MEMORY = 1_000_000_000  # bytes
+MOST_MEMORY = 1_000_000_000  # bytes, beyond what the process holds after its imports
 NUMBERS = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 1000, 32767, 32768, 65535, 65536, 1 << 24, (1 << 31) - 1, 1 << 31,
            (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)  # fmt: skip
 TOKENS = ("", "0", "-1", "1", "nan", "inf", "-inf", "1e999", "-1e308", "1e308", "9" * 5000, "null", "true", "[]", "{}",
@@ -100,13 +100,15 @@ class Reader(Protocol):
         """Read it."""
 
 
-def try_input(reader: Reader, name: str, seed: int, number: int, limit: float) -> tuple[str, float, int, str]:
-    """Make an input and read it, in `limit` seconds.
+def try_input(
+    reader: Reader, name: str, seed: int, number: int, limit: float, held: int = 0
+) -> tuple[str, float, int, str]:
+    """Make an input and read it, in `limit` seconds; `held` are the bytes that the process had in memory before.
 
     Returns
     -------
     (str, float, int, str)
-        "accepted", "refused" or "finding"; seconds of reading; the most bytes in memory; what was said.
+        "accepted", "refused" or "finding"; seconds of reading; the most bytes in memory beyond `held`; what was said.
     """
     reader.write(np.random.default_rng([seed, number, *name.encode()]))
     _forget_peak()
@@ -124,7 +126,7 @@ def try_input(reader: Reader, name: str, seed: int, number: int, limit: float) -
                 said += " | " + " < ".join(
                     f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[:-5:-1]
                 )
-    seconds, peak = time.monotonic() - began, read_peak()
+    seconds, peak = time.monotonic() - began, max(0, read_memory("VmHWM") - held)
     problems = [f"warning: {w.message}" for w in caught]
     problems += [f"{seconds:.1f} s"] if seconds > limit else []
     problems += [f"{peak / 1e6:.0f} MB"] if peak > MOST_MEMORY else []
@@ -137,10 +139,10 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def read_peak() -> int:
-    """The most bytes that this process had in memory."""
+def read_memory(kind: str) -> int:
+    """Bytes of this process as Linux counts them: VmSize, VmRSS (in memory) or VmHWM (the most in memory); else 0."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), 0)
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f"{kind}:")), 0)

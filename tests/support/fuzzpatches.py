@@ -15,6 +15,7 @@ from PIL import Image
 from support.fuzzing import NUMBERS, Rng, is_own, mutate, pick
 from support.patchsamples import COUNT, SCALE, SIDE, SOURCES, drop_checksums, make_header, write
 
+from idn_data.matlab.compiled import load_kernels
 from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.patchwriter import PatchWriter
 from idn_data.patches.verify import verify_patches
@@ -33,6 +34,8 @@ class Patches:
     allowed: tuple[type, ...] = (PatchFileError, ValueError)
 
     def __init__(self, folder: Path) -> None:
+        load_kernels()  # where they must be compiled, that takes longer than any input may
+        load_kernels("idn_data.patches.kernels")
         self.path, self.images, self.seeds = folder / "a.h5", folder / "images", []
         self.images.mkdir(exist_ok=True)
         Image.new("L", (40, 40)).save(self.images / "bridge.bmp")

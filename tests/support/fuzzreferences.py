@@ -14,6 +14,7 @@ from scipy.io import savemat
 from support.fuzzing import Rng, mutate, pick
 from support.mat73 import save_mat73
 
+from idn_data.matlab.compiled import load_kernels
 from idn_data.scores import parity, testset
 
 
@@ -121,6 +122,7 @@ class Mat:
     allowed: tuple[type, ...] = (parity.ReferenceFileError, ValueError)
 
     def __init__(self, folder: Path) -> None:
+        load_kernels()  # where they must be compiled, that takes longer than any input may
         self.path = folder / "a.mat"
 
     def write(self, rng: Rng) -> None:
@@ -137,6 +139,7 @@ class Json(Mat):
     """The same of a .json."""
 
     def __init__(self, folder: Path) -> None:
+        load_kernels()
         self.path = folder / "a.json"
         case = {
             "name": "a",

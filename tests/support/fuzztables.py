@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from support.fuzzing import TOKENS, Rng, mutate, pick
 
-from idn_data.images import sources
+from idn_data.images import sets
 from idn_data.images.download import FetchError, open_local
 from idn_data.images.fetch import fetch_files
 from idn_data.images.sets import Registered
-from idn_train.report import curves
+from idn_train import metrics
+from idn_train.report.curves import draw_curve
 
 
 def make_csv(data: bytes, rng: Rng) -> bytes:
@@ -60,10 +61,10 @@ class Csv:
             }
             for k in range(9)
         ]
-        curves.write_rows(folder / "metrics.csv", rows)
+        metrics.write_rows(folder / "metrics.csv", rows)
         self.metrics = (folder / "metrics.csv").read_bytes()
-        self.registry = b"\n".join((sources.find_fixtures() / "registry.csv").read_bytes().splitlines()[:6]) + b"\n"
-        sources.find_fixtures = lambda: folder  # type: ignore[assignment]
+        self.registry = b"\n".join((sets.find_fixtures() / "registry.csv").read_bytes().splitlines()[:6]) + b"\n"
+        sets.find_fixtures = lambda: folder  # type: ignore[assignment]
 
     def write(self, rng: Rng) -> None:
         """One of both."""
@@ -73,17 +74,17 @@ class Csv:
     def read(self) -> None:
         """Rows, points and a curve; or the list of files, whose names must stay where they belong."""
         if self.which == "registry":
-            sources.list_registered.cache_clear()
-            for file in sources.list_registered():
-                path = sources.locate_set(file.set, Path("/data")) / file.name
+            sets.list_registered.cache_clear()
+            for file in sets.list_registered():
+                path = sets.locate_set(file.set, Path("/data")) / file.name
                 assert path == Path(os.path.normpath(path)) and file.bytes >= 0 and "\n" not in str(path)
                 assert str(path).startswith(("/data/train_data/", "/data/test_data/"))
             return
-        from idn_train.report.make import _read_points
+        from idn_train.report.runs import _read_points
 
         points = _read_points(self.folder / "metrics.csv")
         assert all(p.step >= 0 for p in points)
-        curves.draw_curve(curves.read_metrics(self.folder / "metrics.csv"), "x")
+        draw_curve(metrics.read_metrics(self.folder / "metrics.csv"), "x")
 
 
 class Zip:

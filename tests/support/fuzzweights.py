@@ -11,7 +11,7 @@ import numpy as np
 from support.fuzzing import NUMBERS, Rng, mutate, pick
 from support.fuzztables import make_csv
 
-from idn_train.report import curves
+from idn_train.report.curves import draw_curve
 
 
 class Weights:
@@ -20,6 +20,7 @@ class Weights:
     allowed: tuple[type, ...] = (ValueError,)
 
     def __init__(self, folder: Path) -> None:
+        import idn_train.session  # noqa: F401 (torch, before memory is counted)
         from idn_train.weightfile import find_weights
 
         self.path, self.seed = folder / "a.safetensors", find_weights("idn", 2).read_bytes()
@@ -213,7 +214,7 @@ class State:
         self.step(network, averaged, optimizers)
         run.step += 1
         run.log(0, 0.5, 1e-3, 31.0, run.seconds + 1)
-        curves.draw_curve(run.rows, "x")
+        draw_curve(run.rows, "x")
 
 
 class Caffemodel:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from support.running import COMMAND
 
 from cli import main
 from idn_data.atomic import hold
@@ -121,7 +122,7 @@ def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: 
     run.mkdir()
     for name in ("best.safetensors", "final.safetensors", "psnr.png"):
         (run / name).write_bytes(b"of an older run")
-    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "1000000", "--batch", "4",
+    command = [*COMMAND, "train", "--data", str(data), "--steps", "1000000", "--batch", "4",
                "--validate-set", str(tmp_path / "none"), "--restart", "--out", str(run)]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -137,7 +138,7 @@ def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: 
 def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
     data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
     run.mkdir()
-    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "2", "--batch", "4", "--quiet",
+    command = [*COMMAND, "train", "--data", str(data), "--steps", "2", "--batch", "4", "--quiet",
                "--validate-set", str(tmp_path / "none"), "--out", str(run)]  # fmt: skip
     with hold(run):
         second = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.running import COMMAND
 
 from idn_data.patches.recipe import Recipe
 from idn_data.patches.trainset import make_train, plan_train
@@ -287,7 +287,7 @@ def test_killed_and_started_again_ends_with_the_same_weights(photos: Path, tmp_p
     """The command itself, killed with SIGKILL in the middle of steps."""
     data = make_train(plan_train(photos, tmp_path / "a.h5", Recipe(4, "pretrain", 5)))[0]
     assert len(load_patches([data])) >= 64
-    command = [sys.executable, "-m", "cli", "train", "--data", str(data), "--steps", "12", "--batch", "4",
+    command = [*COMMAND, "train", "--data", str(data), "--steps", "12", "--batch", "4",
                "--validate-set", str(tmp_path / "none"), "--validate-every", "2", "--quiet"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)

@@ -1,0 +1,102 @@
+"""The wheel: what is in it, and that it works in an empty environment, outside the checkout, with what it asks for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from email.parser import Parser
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the checkout, tests and all."""
+    folder = tmp_path_factory.mktemp("wheel")
+    passed_over = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "demo", "data", "runs")
+    shutil.copytree(ROOT, folder / "source", ignore=passed_over)
+    build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
+    subprocess.run(build, check=True, timeout=300)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_what_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    modules = {
+        path.relative_to(ROOT).as_posix() for room in ("idn_data", "idn_train") for path in (ROOT / room).rglob("*.py")
+    }
+    read = {f"idn_data/fixtures/{path.name}" for path in (ROOT / "fixtures").iterdir() if path.is_file()}
+    read |= {f"idn_train/weights/{path.name}" for path in (ROOT / "idn_train" / "weights").iterdir()}
+    read |= {"idn_data/py.typed", "idn_train/py.typed", "idn_train/report/report.html"}
+    assert names == {"idn/cli.py"} | modules | read  # so no tests, and no `cli` of all the world
+    assert wheel.stat().st_size < 8_000_000
+
+
+def find_requirements(wheel: Path) -> set[str]:
+    """The distributions that it asks for without any extra, and those that these ask for."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        left = Parser().parsestr(archive.read(name).decode()).get_all("Requires-Dist", [])
+    found: set[str] = set()
+    while left:
+        wanted = Requirement(left.pop())
+        if wanted.name not in found and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+            found.add(wanted.name)
+            left += distribution(wanted.name).requires or []
+    return found
+
+
+def lend(name: str, folder: Path) -> None:
+    """Let a distribution that is installed here be found in a folder as well."""
+    whole = distribution(name)
+    for top in {path.parts[0] for path in whole.files or () if path.parts[0] not in ("..", "__pycache__")}:
+        source, target = Path(str(whole.locate_file(top))), folder / top
+        try:
+            target.symlink_to(source, source.is_dir())
+        except OSError:  # Windows lets not everybody make links
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+
+
+def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """Nothing is downloaded: what it asks for is lent by the environment of the tests; torch, say, is not there."""
+    venv.create(tmp_path / "env", with_pip=True, symlinks=sys.platform != "win32")
+    scripts = tmp_path / "env" / ("Scripts" if sys.platform == "win32" else "bin")
+    python = scripts / ("python.exe" if sys.platform == "win32" else "python")
+    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
+    for name in find_requirements(wheel):
+        lend(name, packages)
+    subprocess.run([python, *PIP[1:], "install", "--no-deps", "--no-index", wheel], check=True, timeout=300)
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "cli.py").write_text("raise SystemExit('another program')")
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "IDN_DATA")}
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(w) for w in words], cwd=tmp_path / "away", env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    for start in ([scripts / "idn"], [python, "-m", "idn.cli"]):
+        told = run(*start, "--help")
+        assert told.returncode == 0, told.stderr
+        assert told.stdout.startswith("Usage: idn [OPTIONS] COMMAND")
+    validated = run(scripts / "idn", "validate", "--quiet")
+    assert validated.returncode == 0, validated.stderr
+    assert validated.stdout.endswith("references agree\n")
+    trained = run(python, "-m", "idn_train", "--steps", "1", "--data", "a.h5")
+    assert trained.returncode == 1
+    assert "networks need torch, which is not installed; pip install 'idn[train]'" in trained.stderr
+    cli = run(python, "-c", "import idn.cli; print(idn.cli.__file__)").stdout.strip()
+    assert Path(cli).resolve().is_relative_to(packages.resolve())
