@@ -30,8 +30,18 @@ class Commands(click.Group):
                 raise
             for line in getattr(error, "lines", ()):
                 click.echo(f"  {line}", err=True)
-            click.echo(f"idn: {describe_error(error)}", err=True)
+            click.echo(f"idn: {describe_error(error)}{self._find_remedy(ctx, error)}", err=True)
             ctx.exit(1)
+
+    def _find_remedy(self, ctx: click.Context, error: Exception) -> str:
+        """What this command offers against bad images, about which the library gives the facts alone."""
+        if not hasattr(error, "all_bad"):
+            return ""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        can_skip = command is not None and any(option.name == "skip_bad" for option in command.params)
+        if can_skip and not error.all_bad:
+            return "; nothing was written; mend them, or leave them out with --skip-bad"
+        return "; nothing was written; mend them, or take other images"
 
 
 def describe_error(error: Exception) -> str:
@@ -216,40 +226,34 @@ def make_train_command(
       idn make-train --scale 4 --teacher best.safetensors --storage uint8 --out taught.h5
     """
     from dataclasses import asdict
+    from functools import partial
 
     from idn_data.atomic import check_target
     from idn_data.images.sets import find_data_root, find_set
     from idn_data.patches import augmented, trainset
     from idn_data.patches.recipe import Recipe
-    from idn_data.scores.tables import format_bytes, format_estimate
+    from idn_data.patches.trainplan import plan_train
+    from idn_data.scores.tables import format_estimate, format_made
 
     if save_augmented and any(offset):
         raise click.UsageError("--save-augmented saves whole images; give it without --offset")
+    make: Any = trainset.make_train
     if dask is not None:
-        if teachers:
-            raise click.UsageError("--teacher does not go with --dask; make the shards here, without it")
-        if shards == 1:
-            raise click.UsageError("--dask deals out shards; say with --shards how many, several for each worker")
-        from idn_data.patches.cluster import check_cluster, make_train_on_cluster
-
-        check_cluster(dask)  # before all the images are read
+        make = partial(find_cluster(dask, shards, teachers), address=dask)
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     recipe = Recipe(int(scale), stage, lr_patch, offset)
     images = images or find_set("291", root)
     out = out or root / "train_data" / recipe.file_name
-    if shards == 1 and not dry_run:
-        check_target(out, force)  # before all the images are read
-    teacher = None
-    if teachers:
-        from idn_train.device import choose_device
-        from idn_train.upscale import make_teacher
-
-        teacher = make_teacher(teachers, int(scale), choose_device())
+    if not dry_run:  # before all the images are read
+        if shards == 1:
+            check_target(out, force)
+        if save_augmented:
+            augmented.check_names(images, skip_bad)
     with ProgressBar(quiet) as progress:
-        made = trainset.plan_train(
+        made = plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
-            memory=memory << 20, teacher=teacher, progress=progress,
+            memory=memory << 20, teacher=open_teacher(teachers, int(scale)), progress=progress,
         )  # fmt: skip
         estimate = made.estimate()
         if dry_run:
@@ -257,22 +261,38 @@ def make_train_command(
             if not write_json(json_file, asdict(estimate)):
                 click.echo(format_estimate(estimate))
             return
+        left = trainset.choose_shards(made, force)
         if save_augmented:
             augmented.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
-        kept = [] if force else trainset.find_finished(made)
-        if dask is None:
-            paths = trainset.make_train(made, force=force, workers=workers, progress=progress)
-        else:
-            paths = make_train_on_cluster(made, dask, force=force, workers=workers, progress=progress)
+        make(made, force=force, left=left, workers=workers, progress=progress)
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)
-    if not write_json(json_file, {**asdict(estimate), "files": [str(p) for p in paths], "kept": len(kept)}):
-        size = sum(p.stat().st_size for p in paths)
-        sides = f"LR {recipe.lr_side}x{recipe.lr_side}, GT {recipe.gt_side}x{recipe.gt_side}"
-        where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1].name}"
-        click.echo(f"{where}: {estimate.patches:,} patches ({sides}) of {estimate.images} images, {format_bytes(size)}")
-        if kept:
-            click.echo(f"{len(kept)} of {shards} shards stood already and were kept; --force makes them anew")
+    kept = made.shards - len(left)
+    if not write_json(json_file, {**asdict(estimate), "kept": kept}):
+        click.echo(format_made(made, kept))
+
+
+def find_cluster(address: str, shards: int, teachers: tuple[Path, ...]) -> Any:
+    """The way to make a training set on a Dask cluster, which must answer: before all the images are read."""
+    from idn_data.patches.cluster import make_train_on_cluster
+    from idn_data.patches.scheduler import check_cluster
+
+    if teachers:
+        raise click.UsageError("--teacher does not go with --dask; make the shards here, without it")
+    if shards == 1:
+        raise click.UsageError("--dask deals out shards; say with --shards how many, several for each worker")
+    check_cluster(address)
+    return make_train_on_cluster
+
+
+def open_teacher(weights: tuple[Path, ...], scale: int) -> Any:
+    """The teacher that these networks make together; None without any."""
+    if not weights:
+        return None
+    from idn_train.device import choose_device
+    from idn_train.upscale import make_teacher
+
+    return make_teacher(weights, scale, choose_device())
 
 
 @main.command("make-lr", short_help="Make LR pictures as MATLAB does.")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idn_data.patches.trainset import Teacher
+from idn_data.patches.trainplan import Teacher
 from idn_data.scores.benchmark import Method
 from idn_train.checkpoint import load_weights
 from idn_train.photos import enlarge_photo, enlarge_tiles

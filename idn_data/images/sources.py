@@ -1,8 +1,9 @@
-"""Where the images lie, what they are, and what was published of them."""
+"""The images of a folder: which can be used, what each is, and what their outputs are called."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,9 @@ from idn_data.images.decode import ImageError, list_images, read_y
 from idn_data.workers import count_workers, map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import TypeVar
+    from collections.abc import Callable, Iterable, Sequence
 
     from idn_data.workers import Progress
-
-    T = TypeVar("T")
-    R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -80,12 +77,25 @@ def read_sources(
 
 
 class BadImagesError(ValueError):
-    """Some images cannot be used; `lines` holds one line for each."""
+    """Some images cannot be used; `lines` holds one line for each, `all_bad` is true if none is left."""
 
     def __init__(self, lines: Sequence[str], all_bad: bool = False) -> None:
-        self.lines = tuple(lines)
-        advice = "take other images" if all_bad else "mend them, or leave them out with --skip-bad"
-        super().__init__(f"{len(lines)} image(s) cannot be used; nothing was written; {advice}")
+        self.lines, self.all_bad = tuple(lines), all_bad
+        super().__init__(f"{len(lines)} image(s) cannot be used{', and there are no others' if all_bad else ''}")
+
+
+def check_outputs(inputs: Iterable[Path], name_output: Callable[[Path], Path | str]) -> None:
+    """Raise ValueError if the outputs of two inputs would have one name: to be called before any work.
+
+    Names that differ in case alone are one name where file systems usually see it so (Windows, macOS).
+    """
+    owners: dict[str, Path] = {}
+    for path in inputs:
+        output = str(name_output(path))
+        key = output.casefold() if sys.platform in ("win32", "darwin") else output
+        if key in owners:
+            raise ValueError(f"{owners[key]} and {path} would both become {output}; rename or leave out one")
+        owners[key] = path
 
 
 def read_folder(
@@ -97,14 +107,25 @@ def read_folder(
 ) -> tuple[list[Source], list[str]]:
     """All images of a folder, each decoded once.
 
+    Parameters
+    ----------
+    folder : path
+    skip_bad : bool
+        Leave out images that cannot be used.
+    workers : int, optional
+        Threads; all cores by default.
+    progress : callable(what, done, total), optional
+
     Returns
     -------
     sources : list of Source
     bad : list of str
-        What was left out, with `skip_bad`.
+        What was left out, with `skip_bad`: a line for each.
 
     Raises
     ------
+    FileNotFoundError
+        No such folder, or no images in it.
     BadImagesError
         Some cannot be used and `skip_bad` is false, or none can.
     """

@@ -16,16 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Teach = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # SR (s·h, s·w) of an LR (h, w), in [0, 1]
 
 ROTATIONS = (0, 1, 2, 3)  # quarter turns, counter-clockwise
-
-
 FLIPS = (False, True)  # up-down
-
-
 DOWNSCALES = tuple(1.0 - 0.1 * k for k in range(5))  # the doubles of MATLAB's 1.0:-0.1:0.6
-
-
 VARIANTS = len(ROTATIONS) * len(FLIPS) * len(DOWNSCALES)
 
 
@@ -61,7 +56,7 @@ def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 
 def make_taught_pairs(
-    y: NDArray[np.uint8], scale: int, teach: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    y: NDArray[np.uint8], scale: int, teach: Teach
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
     """GT and LR of the 40 variants, as `make_pair`, but with a teacher's answer, rounded to 8 bits, as GT.
 

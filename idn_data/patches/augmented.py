@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from idn_data.atomic import check_room, check_target, hold, write_whole
-from idn_data.images.decode import read_y
-from idn_data.images.sources import Source
+from idn_data.images.decode import list_images, read_y
+from idn_data.images.sources import Source, check_outputs
 from idn_data.images.variants import VARIANTS, make_variants, variant_shapes
 from idn_data.workers import count_workers, map_in_order
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idn_data.workers import Progress
+
+
+def check_names(images: Path | str, skip_bad: bool = False) -> None:
+    """Raise ValueError if two images of a folder would have augmented files of one name, before any is decoded.
+
+    With `skip_bad`, one of the two may be left out: then `save_augmented` knows more.
+    """
+    if not skip_bad:
+        check_outputs(list_images(images), _name_variants)
 
 
 def save_augmented(
@@ -31,25 +40,48 @@ def save_augmented(
 ) -> int:
     """Save the 40 variants of each image as 8-bit grey BMP, named as ``data_aug.m`` names them: ``<image>_<0…39>.bmp``.
 
-    Returns the number of files. A name that stands already is an error unless `force`, before anything is written, or
-    unless it holds this very variant: so a stopped command can be given again.
+    Parameters
+    ----------
+    sources : sequence of Source
+    folder : path
+        Made if missing.
+    force : bool
+        Replace existing files.
+    workers : int, optional
+        Threads; all cores by default.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    int
+        Files that are there now.
+
+    Raises
+    ------
+    ValueError
+        Two images would have files of one name; nothing was written.
+    FileExistsError
+        A name stands already, and holds another picture than this very variant; nothing was written. A stopped command
+        can be given again.
+    BusyError, OSError
+        Another process writes there; too little disk space.
     """
     folder = Path(folder)
-    stems = [s.path.stem for s in sources]
-    if len(set(stems)) != len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise ValueError(
-            f"two images are called {twice!r}: their augmented files would bear the same names; rename one"
-        )
+    check_outputs([s.path for s in sources], _name_variants)
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
-        for source, stem in zip(sources, stems, strict=True):
+        for source in sources:
+            stem = source.path.stem
             for number, variant in enumerate(make_variants(read_y(source.path)) if _any_stands(folder, stem) else ()):
                 path = folder / f"{stem}_{number}.bmp"
                 if force or not path.is_file() or path.read_bytes() != _encode_bmp(variant):
                     check_target(path, force)
         check_room(folder, sum(h * w for s in sources for h, w in variant_shapes(s.height, s.width)))
         return _save_variants(sources, folder, force, count_workers(workers), progress)
+
+
+def _name_variants(image: Path) -> str:
+    return f"{image.stem}_<0…{VARIANTS - 1}>.bmp"
 
 
 def _any_stands(folder: Path, stem: str) -> bool:

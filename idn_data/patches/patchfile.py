@@ -17,8 +17,7 @@ import h5py
 import numpy as np
 
 from idn_data.patches.checksums import PARTS, check_rows, compute_digests, format_rows
-from idn_data.patches.patchwriter import FORMAT, FORMAT_VERSION, Storage, to_plain
-from idn_data.patches.plan import gt_levels
+from idn_data.patches.header import FORMAT, FORMAT_VERSION, Storage, gt_levels, to_plain
 from idn_data.patches.recipe import SCALES
 from idn_data.workers import count_workers, map_in_order
 

@@ -1,19 +1,18 @@
-"""The plan, which patch stands where, made from image sizes alone; then the cutting."""
+"""The plan of a patch file: which patch stands in which row, made from the sizes of the images alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idn_data.images.variants import VARIANTS, make_pair, make_taught_pairs, make_variants, variant_shapes
-from idn_data.matlab.compiled import load_kernels
+from idn_data.images.variants import VARIANTS, variant_shapes
 from idn_data.patches.recipe import BATCH, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -112,78 +111,3 @@ def deal_shards(images: int, shards: int, seed: int) -> list[list[int]]:
         return [list(range(images))]
     order = np.random.default_rng([seed, 0, shards]).permutation(images)
     return [sorted(int(i) for i in order[k::shards]) for k in range(shards)]
-
-
-def allocate_patches(recipe: Recipe, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Room in memory for `count` patches: GT as 8-bit values (count, s·p, s·p), LR (count, p, p) float32."""
-    gt = np.empty((count, recipe.gt_side, recipe.gt_side), np.uint8)
-    return gt, np.empty((count, recipe.lr_side, recipe.lr_side), np.float32)
-
-
-def gt_levels(dtype: np.dtype) -> NDArray[np.generic]:
-    """What the 8-bit values k = 0…255 of GT are stored as: themselves in uint8, MATLAB's single(k/255) in float32."""
-    k = np.arange(256, dtype=np.uint8)
-    return k if dtype == np.uint8 else (k / 255.0).astype(np.float32)
-
-
-def cut_image(
-    y: NDArray[np.uint8],
-    plan: Plan,
-    image: int,
-    first: int,
-    gt: NDArray[np.uint8] | NDArray[np.float32],
-    lr: NDArray[np.float32],
-    crc: NDArray[np.uint32] | None = None,
-    teach: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
-) -> int:
-    """Cut all patches of one image whose row lies in the window ``first … first + len(gt) - 1`` into that window.
-
-    Parameters
-    ----------
-    y : (H, W) uint8
-        Y of the source image.
-    plan, image
-        The plan and the number of the image in it.
-    first : int
-        Row of the file that ``gt[0]`` and ``lr[0]`` stand for.
-    gt : (m, s·p, s·p) uint8 or float32
-        Values k, or k/255. Written in place; different images write different rows, so threads need no lock.
-    lr : (m, p, p) float32
-        Written in place.
-    crc : (m, 2) uint32, optional
-        Written in place: CRC-32 of LR's bytes and of GT's 8-bit values k.
-    teach : callable((h, w) float64) -> (s·h, s·w) float64, optional
-        What to take for GT, from LR: see `idn_data.images.variants.make_taught_pairs`.
-
-    Returns
-    -------
-    int
-        Patches written.
-
-    Raises
-    ------
-    ValueError
-        The image does not have the size that the plan was made for.
-    """
-    if y.shape != plan.sizes[image]:
-        was, now = plan.sizes[image], y.shape
-        raise ValueError(f"image {image} changed while it was in use: {was[0]}x{was[1]} before, {now[0]}x{now[1]} now")
-    kernels, scale, (top, left) = load_kernels("idn_data.patches.kernels"), plan.recipe.scale, plan.recipe.offset
-    last, written, levels = first + len(gt), 0, gt_levels(gt.dtype)
-    lr_bytes = lr.reshape(len(lr), -1).view(np.uint8)
-    crc = np.empty((0, 2), np.uint32) if crc is None else crc
-    if plan.starts[image * VARIANTS] == plan.starts[(image + 1) * VARIANTS]:
-        return 0  # too small for a patch, or for the offset
-    y = y[top:, left:]
-    variants: Iterable[Any] = make_taught_pairs(y, scale, teach) if teach else make_variants(y)
-    for number, (variant, shape) in enumerate(zip(variants, plan.shapes(image), strict=True)):
-        places = plan.variant_places(image, number)
-        here = int(((places >= first) & (places < last)).sum())
-        if here:
-            variant_gt, variant_lr = variant if teach else make_pair(variant, scale)
-            _, columns = count_grid(*shape, plan.recipe)
-            kernels.cut_patches(
-                variant_gt, variant_lr, places, columns, scale, first, last, levels, gt, lr, lr_bytes, crc
-            )
-            written += here
-    return written

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from idn_data.images.fetch import Survey
-    from idn_data.patches.trainset import Estimate
+    from idn_data.patches.trainplan import Estimate, TrainSet
     from idn_data.scores.benchmark import ImageScore, Score
 
 
@@ -94,6 +94,18 @@ def format_estimate(estimate: Estimate) -> str:
     lines.append(f"in memory   {format_bytes(estimate.memory)}, in {estimate.passes} pass(es)")
     if estimate.bytes > estimate.disk_free:
         lines.append("not enough disk space: choose another folder with --out, or --storage uint8")
+    return "\n".join(lines)
+
+
+def format_made(made: TrainSet, kept: int) -> str:
+    """What make-train wrote, and how many shards it kept."""
+    recipe, estimate, first, last = made.recipe, made.estimate(), made.paths[0], made.paths[-1]
+    where = str(first) if made.shards == 1 else f"{first} … {last.name}"
+    sides = f"LR {recipe.lr_side}x{recipe.lr_side}, GT {recipe.gt_side}x{recipe.gt_side}"
+    size = format_bytes(sum(path.stat().st_size for path in made.paths))
+    lines = [f"{where}: {estimate.patches:,} patches ({sides}) of {estimate.images} images, {size}"]
+    if kept:
+        lines.append(f"{kept} of {made.shards} shards stood already and were kept; --force makes them anew")
     return "\n".join(lines)
 
 

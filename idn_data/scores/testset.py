@@ -12,8 +12,8 @@ import numpy as np
 from scipy.io import savemat
 
 from idn_data.atomic import check_room, check_target, hold, write_whole
-from idn_data.images.decode import read_image
-from idn_data.images.sources import Source, read_folder
+from idn_data.images.decode import list_images, read_image
+from idn_data.images.sources import Source, check_outputs, read_folder
 from idn_data.images.variants import make_pair, modcrop
 from idn_data.matlab.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.matfile import MAX_BYTES, MatFileError, read_mat
@@ -96,10 +96,12 @@ def save_mat(path: Path | str, name: str, value: NDArray[np.generic], force: boo
         temporary.write_bytes(data)
 
 
+def _name_stem(path: Path) -> str:
+    return path.name.split(".")[0]  # the scripts take the name up to its first dot
+
+
 def _list_names(path: Path, scale: int, colour: bool) -> list[str]:
-    # the scripts take the name up to its first dot
-    stem = path.name.split(".")[0]
-    return [f"{stem}_{scale}_{part}.mat" for part in (("gt", "lr", "cb", "cr") if colour else ("gt", "lr"))]
+    return [f"{_name_stem(path)}_{scale}_{part}.mat" for part in (("gt", "lr", "cb", "cr") if colour else ("gt", "lr"))]
 
 
 def make_test(
@@ -152,31 +154,38 @@ def make_test(
             f"scales must be among {', '.join(map(str, SCALES))}; got {', '.join(map(str, scales)) or 'none'}"
         )
     scales = sorted(set(scales))
+    if not skip_bad:  # else one that is in the way may be left out
+        _check_names(list_images(images), out, scales, force)
     sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
-    seen: dict[str, str] = {}
     for source in sources:
-        stem = source.name.split(".")[0]
-        if stem in seen:
-            raise ValueError(f"{seen[stem]} and {source.name} would both be saved as {stem}_…mat; rename one")
-        seen[stem] = source.name
-        if min(source.height, source.width) < max(scales):
-            raise ValueError(
-                f"{source.path}: {source.height}x{source.width} pixels are too few for scale {max(scales)}"
-            )
-        if source.height * source.width * 8 > MAX_BYTES:
-            raise ValueError(
-                f"{source.path}: {source.height}x{source.width} pixels are too many for a .mat of doubles, which idn "
-                f"reads up to {MAX_BYTES >> 20} MiB; idn evaluate takes the images themselves"
-            )
+        _check_size(source, max(scales))
     out.mkdir(parents=True, exist_ok=True)
     with hold(out):
-        for source in sources:
-            for scale in scales:
-                for name in _list_names(source.path, scale, True):
-                    check_target(out / name, force)
+        _check_names([s.path for s in sources], out, scales, force)
         pixels = sum(s.height * s.width for s in sources) * len(scales)  # a byte of each is the least; two are usual
         check_room(out, pixels, "and as much again is usual; make room, or choose another folder with --out")
         return _write_set(sources, out, scales, force, count_workers(workers), progress), skipped
+
+
+def _check_names(images: Sequence[Path], out: Path, scales: Sequence[int], force: bool) -> None:
+    """Refuse two images of one name, and files that stand already."""
+    check_outputs(images, lambda path: out / f"{_name_stem(path)}_…mat")
+    for path in images:
+        for scale in scales:
+            for name in _list_names(path, scale, True):
+                check_target(out / name, force)
+
+
+def _check_size(source: Source, scale: int) -> None:
+    """Refuse an image that is too small for a scale, or too large for a file that is read again."""
+    size = f"{source.path}: {source.height}x{source.width} pixels are too"
+    if min(source.height, source.width) < scale:
+        raise ValueError(f"{size} few for scale {scale}")
+    if source.height * source.width * 8 > MAX_BYTES:
+        raise ValueError(
+            f"{size} many for a .mat of doubles, which idn reads up to {MAX_BYTES >> 20} MiB; "
+            "idn evaluate takes the images themselves"
+        )
 
 
 def _write_set(

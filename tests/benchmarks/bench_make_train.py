@@ -22,7 +22,8 @@ import numpy as np
 from idn_data.images.sets import find_data_root, find_set
 from idn_data.matlab.compiled import load_kernels
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import make_train, plan_train
+from idn_data.patches.trainplan import plan_train
+from idn_data.patches.trainset import make_train
 
 
 def write_plain(path: Path, count: int, recipe: Recipe, storage: str) -> float:

@@ -19,10 +19,11 @@ import numpy as np
 
 from idn_data.images.sets import find_data_root, find_set
 from idn_data.matlab.compiled import load_kernels
-from idn_data.patches.patchwriter import STORAGES
+from idn_data.patches.header import STORAGES
 from idn_data.patches.plan import count_patches
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import TrainSet, make_train, plan_train
+from idn_data.patches.trainplan import measure_patch, plan_train
+from idn_data.patches.trainset import make_train
 from idn_data.workers import count_workers
 
 IMAGES, SIZE = 118_287, (480, 640)  # train2017; most are about 640 by 480
@@ -62,7 +63,7 @@ def main() -> None:
               f"{cut / 1e6:.2f} million source pixels/s; reading {read / 1e6:.0f} million pixels/s; "
               f"{np.median(making):.1f} s, {min(making):.1f} to {max(making):.1f}")  # fmt: skip
         whole = IMAGES * SIZE[0] * SIZE[1]
-        bytes_ = coco * TrainSet(Path(), recipe, (), (), 0, storage, 1, 0).patch_bytes
+        bytes_ = coco * measure_patch(recipe, storage)
         for machines in (1, 10, 100):
             hours = whole / read / 3600, whole / cut / machines / 3600
             rate = bytes_ / hours[1] / 3600

@@ -26,7 +26,8 @@ import numpy as np
 from idn_data.images.decode import list_images
 from idn_data.images.sets import find_data_root, find_set
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import make_train, plan_train
+from idn_data.patches.trainplan import plan_train
+from idn_data.patches.trainset import make_train
 from idn_train.checkpoint import load_weights
 from idn_train.metrics import read_rows
 from idn_train.weightfile import read_tensors

@@ -183,9 +183,7 @@ def test_read_folder_with_bad_images(photos: Path) -> None:
     sound = read_folder(photos)[0]
     (photos / "empty.png").write_bytes(b"")
     (photos / "text.bmp").write_text("not an image")
-    with pytest.raises(
-        BadImagesError, match=r"2 image\(s\) cannot be used; nothing was written; .*--skip-bad"
-    ) as error:
+    with pytest.raises(BadImagesError, match=r"2 image\(s\) cannot be used$") as error:
         read_folder(photos)
     assert isinstance(error.value, ValueError)
     assert len(error.value.lines) == 2

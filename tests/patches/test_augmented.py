@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,8 @@ from support.trainsets import SMALL, list_tree
 
 from idn_data.images.decode import list_images, read_y
 from idn_data.images.variants import make_variants
-from idn_data.patches.augmented import save_augmented
-from idn_data.patches.trainset import plan_train
+from idn_data.patches.augmented import check_names, save_augmented
+from idn_data.patches.trainplan import plan_train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,15 @@ def test_save_augmented(photos: Path, tmp_path: Path) -> None:
 
 
 def test_save_augmented_refuses_equal_stems(photos: Path, tmp_path: Path) -> None:
-    Image.new("L", (90, 80)).save(photos / "harbour.tif")
     made = plan_train(photos, tmp_path / "out.h5", SMALL)
-    with pytest.raises(ValueError, match="two images are called 'harbour'"):
-        save_augmented(made.sources, tmp_path / "aug")
+    (photos / "harbour.tif").write_bytes(b"")  # not decoded: only the name counts
+    message = r"harbour\.bmp and .*harbour\.tif would both become harbour_<0…39>\.bmp; rename or leave out one"
+    with pytest.raises(ValueError, match=message):
+        check_names(photos)
+    check_names(photos, skip_bad=True)
+    twice = (*made.sources, replace(made.sources[0], path=photos / "harbour.tif"))
+    with pytest.raises(ValueError, match=message):
+        save_augmented(twice, tmp_path / "aug")
     assert not (tmp_path / "aug").exists()
 
 

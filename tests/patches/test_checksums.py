@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from idn_data.patches.checksums import check_rows, compute_digests, format_rows
-from idn_data.patches.plan import gt_levels
+from idn_data.patches.header import gt_levels
 
 RNG = np.random.default_rng(0)
 LR = RNG.uniform(-0.05, 1.05, (7, 1, 5, 5)).astype(np.float32)

@@ -24,10 +24,14 @@ from support.running import COMMAND
 from cli import main
 from idn_data.atomic import BusyError, hold
 from idn_data.images.decode import ImageError
-from idn_data.patches import cluster
-from idn_data.patches.cluster import ClusterError, Order, check_cluster, find_scheduler, make_train_on_cluster
+from idn_data.patches import cluster, order, scheduler
+from idn_data.patches.cluster import make_train_on_cluster
+from idn_data.patches.header import read_versions
+from idn_data.patches.order import ClusterError, Order
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import TrainSet, make_train, plan_train, read_versions
+from idn_data.patches.scheduler import check_cluster, find_scheduler
+from idn_data.patches.trainplan import TrainSet, plan_train
+from idn_data.patches.trainset import make_train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,10 +123,10 @@ def test_finished_shards_are_kept(photos: Path, tmp_path: Path, serial: dict[str
 def test_a_task_that_runs_again_leaves_its_finished_shard(photos: Path, tmp_path: Path) -> None:
     """As after a worker that died between the file's name and its answer."""
     made = plan(photos, tmp_path / "set.h5")
-    cluster._make_whole(made, 1, False, 1, lambda *_: None)
-    before = made.path(1).stat()
-    cluster._make_whole(made, 1, False, 1, lambda *_: pytest.fail("made again"))
-    assert made.path(1).stat().st_ino == before.st_ino
+    order._make_whole(made, 1, False, 1, lambda *_: None)
+    before = made.paths[1].stat()
+    order._make_whole(made, 1, False, 1, lambda *_: pytest.fail("made again"))
+    assert made.paths[1].stat().st_ino == before.st_ino
 
 
 # --- workers that die ---
@@ -132,7 +136,7 @@ def test_a_killed_worker_costs_its_shard_alone(photos: Path, tmp_path: Path, ser
     made, killed = plan(photos, tmp_path / "out" / "set.h5"), []
     made.out.parent.mkdir()
     with ExitStack() as stack:
-        stack.enter_context(hold(made.path(1)))  # its worker waits for it, and is killed there
+        stack.enter_context(hold(made.paths[1]))  # its worker waits for it, and is killed there
 
         def kill(what: str, done: int, total: int) -> None:
             if not killed and done == total - 2 and (found := find_processing(1)):  # the two other shards stand
@@ -160,7 +164,7 @@ def test_a_shard_that_ends_each_worker_ends_the_run(
             killed.add(process)
 
     with (
-        hold(made.path(1)),
+        hold(made.paths[1]),
         pytest.raises(ClusterError, match=r"shard 2 of 3: 2 workers died while making it; give them more memory"),
     ):
         make_train_on_cluster(made, "local", workers=2, progress=kill)
@@ -195,10 +199,10 @@ def test_an_interrupt_keeps_what_is_finished_and_ends_all_processes(
     command = [*COMMAND, "make-train", "--scale", "3", "--lr-patch", "5", "--storage", "uint8",
                "--shards", "3", "--images", str(photos), "--out", str(made.out), "--dask", "local"]  # fmt: skip
     with (
-        hold(made.path(1)),
+        hold(made.paths[1]),
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process,
     ):
-        while process.poll() is None and not (made.path(0).exists() and made.path(2).exists()):
+        while process.poll() is None and not (made.paths[0].exists() and made.paths[2].exists()):
             time.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
@@ -210,7 +214,7 @@ def test_an_interrupt_keeps_what_is_finished_and_ends_all_processes(
 
 
 def test_a_scheduler_that_dies(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT", 1.0)
+    monkeypatch.setattr(scheduler, "CONNECT", 1.0)
     made = plan(photos, tmp_path / "out" / "set.h5")
     made.out.parent.mkdir()
     file = tmp_path / "scheduler.json"
@@ -238,16 +242,16 @@ def test_a_scheduler_that_dies(photos: Path, tmp_path: Path, monkeypatch: pytest
     ids=str,
 )
 def test_faults_of_a_worker(photos: Path, tmp_path: Path, spoilt: dict[str, object], message: str) -> None:
-    with cluster._lay_plan(plan(photos, tmp_path / "set.h5")) as order:
-        assert order.find_fault() == ""
+    with order.lay_plan(plan(photos, tmp_path / "set.h5")) as told:
+        assert told.find_fault() == ""
         with pytest.raises(ClusterError, match=message):
-            replace(order, **spoilt).read()  # type: ignore[arg-type]
+            replace(told, **spoilt).read()  # type: ignore[arg-type]
         (photos / "harbour.bmp").write_bytes(b"other")
         with pytest.raises(ClusterError, match=r"harbour\.bmp is another file there; the images must lie on a file"):
-            order.read()
+            told.read()
         (photos / "harbour.bmp").unlink()
         with pytest.raises(ClusterError, match=r"it does not see .*harbour\.bmp \(No such file.*\); the images must"):
-            order.read()
+            told.read()
     assert not list(tmp_path.glob(".*"))
 
 
@@ -257,8 +261,8 @@ def test_a_plan_comes_back_as_it_was(photos: Path, tmp_path: Path, monkeypatch: 
     relative = replace(
         made, out=Path("set.h5"), sources=tuple(replace(s, path=s.path.relative_to(tmp_path)) for s in made.sources)
     )
-    with cluster._lay_plan(relative) as order:
-        assert order.read() == made
+    with order.lay_plan(relative) as told:
+        assert told.read() == made
 
 
 @pytest.mark.parametrize("joins_late", [False, True])
@@ -268,7 +272,7 @@ def test_a_worker_of_another_version(
     made = plan(photos, tmp_path / "out" / "set.h5")
     here = read_versions()
     answers = [here] * (2 if joins_late else 1)  # the command's, then the worker's
-    monkeypatch.setattr(cluster, "read_versions", lambda: answers.pop(0) if answers else {**here, "idn": "0.0.9"})
+    monkeypatch.setattr(order, "read_versions", lambda: answers.pop(0) if answers else {**here, "idn": "0.0.9"})
     with pytest.raises(ClusterError, match=r"worker tcp://127\.0\.0\.1:\d+: it has idn 0\.0\.9, not .*; install the"):
         make_train_on_cluster(made, address)
     assert digest(made.out.parent) == {}
@@ -297,27 +301,27 @@ def test_what_a_task_raises_is_what_the_serial_way_raises(photos: Path, tmp_path
 def test_a_shard_that_another_process_makes(
     photos: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE", 0.1)
+    monkeypatch.setattr(order, "PATIENCE", 0.1)
     made = plan(photos, tmp_path / "set.h5")
     with hold(made.out), pytest.raises(BusyError, match=r"another idn is writing .*set\.h5; wait for it"):
         make_train_on_cluster(made, address)
-    with hold(made.path(1)), pytest.raises(BusyError, match=r"another idn is writing .*set\.2-of-3\.h5; wait for it"):
+    with hold(made.paths[1]), pytest.raises(BusyError, match=r"another idn is writing .*set\.2-of-3\.h5; wait for it"):
         make_train_on_cluster(made, address)
 
 
 def test_a_file_that_never_appears_here(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE", 0.1)
+    monkeypatch.setattr(order, "PATIENCE", 0.1)
     with pytest.raises(
         ClusterError, match=r"set\.h5: a worker made it, but it is not here; --out must lie on a shared"
     ):
-        cluster._await_names([tmp_path / "set.h5"])
+        order.await_names([tmp_path / "set.h5"])
 
 
 # --- no cluster ---
 
 
 def test_no_scheduler_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT", 0.3)
+    monkeypatch.setattr(scheduler, "CONNECT", 0.3)
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 \(Timed out"):
         check_cluster("tcp://127.0.0.1:1")
     with socket.create_server(("127.0.0.1", 0)) as mute:

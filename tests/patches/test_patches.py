@@ -9,7 +9,8 @@ from PIL import Image
 from idn_data.images.decode import list_images, read_y
 from idn_data.images.variants import make_variants, modcrop
 from idn_data.matlab.resize import imresize
-from idn_data.patches.plan import Plan, allocate_patches, count_grid, cut_image, deal_shards
+from idn_data.patches.cut import Window, cut_image
+from idn_data.patches.plan import Plan, count_grid, deal_shards
 from idn_data.patches.recipe import BATCH, SCALES, STAGES, Recipe
 
 if TYPE_CHECKING:
@@ -200,9 +201,10 @@ def test_impossible_shards_are_refused(images: int, shards: int) -> None:
 def test_cut_image_puts_every_patch_where_the_plan_says(photos: Path, recipe: Recipe) -> None:
     images, sizes = read_all(photos)
     plan = Plan(recipe, sizes, seed=1)
-    gt, lr = allocate_patches(recipe, plan.count)
+    window = Window.allocate(recipe, plan.count)
     for number, y in enumerate(images):
-        cut_image(y, plan, number, 0, gt, lr)
+        cut_image(y, plan, number, window)
+    gt, lr = window.gt, window.lr
     cut = [cut_slowly(y, recipe) for y in images]
     for row in range(plan.count):
         image, variant, i, j = plan.locate(row)
@@ -216,9 +218,10 @@ def test_lr_belongs_to_its_gt(photos: Path) -> None:
     """LR patches are cut from the reduced variant, so that they know what lies beyond the GT patch."""
     images, sizes = read_all(photos)
     plan = Plan(SMALL, sizes, seed=1)
-    gt, lr = allocate_patches(SMALL, plan.count)
+    window = Window.allocate(SMALL, plan.count)
     for number, y in enumerate(images):
-        cut_image(y, plan, number, 0, gt, lr)
+        cut_image(y, plan, number, window)
+    lr = window.lr
     p = SMALL.lr_side
     for row in range(0, plan.count, 61):
         image, variant, i, j = plan.locate(row)
@@ -231,18 +234,17 @@ def test_lr_belongs_to_its_gt(photos: Path) -> None:
 def test_two_windows_are_one_whole(photos: Path, split: int) -> None:
     images, sizes = read_all(photos)
     plan = Plan(SMALL, sizes, seed=2)
-    gt, lr = allocate_patches(SMALL, plan.count)
-    parts = [allocate_patches(SMALL, split), allocate_patches(SMALL, plan.count - split)]
+    whole = Window.allocate(SMALL, plan.count)
+    parts = [Window.allocate(SMALL, split), Window.allocate(SMALL, plan.count - split, first=split)]
     for number, y in enumerate(images):
-        cut_image(y, plan, number, 0, gt, lr)
-        cut_image(y, plan, number, 0, *parts[0])
-        cut_image(y, plan, number, split, *parts[1])
-    np.testing.assert_array_equal(np.concatenate([parts[0][0], parts[1][0]]), gt)
-    np.testing.assert_array_equal(np.concatenate([parts[0][1], parts[1][1]]), lr)
+        cut = [cut_image(y, plan, number, window) for window in (whole, *parts)]
+        assert cut[0] == cut[1] + cut[2] > 0
+    np.testing.assert_array_equal(np.concatenate([part.gt for part in parts]), whole.gt)
+    np.testing.assert_array_equal(np.concatenate([part.lr for part in parts]), whole.lr)
 
 
 def test_image_of_another_size_is_refused() -> None:
     plan = Plan(SMALL, SIZES, seed=0)
-    gt, lr = allocate_patches(SMALL, plan.count)
+    window = Window.allocate(SMALL, plan.count)
     with pytest.raises(ValueError, match="image 1 changed while it was in use: 46x131 before, 46x130 now"):
-        cut_image(np.zeros((46, 130), np.uint8), plan, 1, 0, gt, lr)
+        cut_image(np.zeros((46, 130), np.uint8), plan, 1, window)

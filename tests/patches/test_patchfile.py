@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from support.patchsamples import COUNT, SOURCES, draw_patches, drop_checksums, to_single, write
 
+from idn_data.patches.header import gt_levels
 from idn_data.patches.patchfile import PatchFile, PatchFileError
-from idn_data.patches.plan import gt_levels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ import pytest
 
 from idn_data.patches.recipe import Recipe
 from idn_data.patches.shards import find_patch_files, read_patches
-from idn_data.patches.trainset import Teacher, make_train, plan_train
+from idn_data.patches.trainplan import Teacher, plan_train
+from idn_data.patches.trainset import make_train
 
 
 def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:

@@ -13,7 +13,8 @@ from support.trainsets import flip_bit, make
 
 from idn_data.patches.patchfile import PatchFile
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import Teacher, make_train, plan_train
+from idn_data.patches.trainplan import Teacher, plan_train
+from idn_data.patches.trainset import make_train
 from idn_data.patches.verify import verify_patches
 
 if TYPE_CHECKING:

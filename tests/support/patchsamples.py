@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from idn_data.patches.patchwriter import Header, PatchWriter
-from idn_data.patches.plan import gt_levels
+from idn_data.patches.header import Header, gt_levels
+from idn_data.patches.patchwriter import PatchWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import TrainSet, make_train, plan_train
+from idn_data.patches.trainplan import TrainSet, plan_train
+from idn_data.patches.trainset import make_train
 
 SMALL = Recipe(3, "pretrain", lr_patch=5)  # GT 15x15: thousands of patches from small images
 

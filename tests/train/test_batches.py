@@ -13,7 +13,8 @@ from support.patchsamples import drop_checksums
 
 from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import make_train, plan_train
+from idn_data.patches.trainplan import plan_train
+from idn_data.patches.trainset import make_train
 from idn_train.batches import load_patches
 
 

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from idn_data import PatchDataset, PatchFile
 from idn_data.patches.patchfile import PatchFileError
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import make_train, plan_train
+from idn_data.patches.trainplan import plan_train
+from idn_data.patches.trainset import make_train
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from support.running import COMMAND
 
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.trainset import make_train, plan_train
+from idn_data.patches.trainplan import plan_train
+from idn_data.patches.trainset import make_train
 from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
 from idn_train.config import Config, Loss
