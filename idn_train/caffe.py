@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from idn_data.patches.recipe import SCALES
+from idn_data.reading import read_bounded
 from idn_train.architecture import BLOCKS, list_layers
 
 if TYPE_CHECKING:
@@ -88,18 +89,21 @@ def read_caffemodel(path: Path | str) -> tuple[int | None, dict[str, tuple[NDArr
     Raises
     ------
     ValueError
-        For a file that is missing, too large, damaged or not an IDN model.
+        For a file that is missing, a folder, not permitted, empty, too large, of another format, cut off, damaged, or
+        another network: a message for each.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; the authors' IDN-Caffe repository has IDN_x2, _x3 and _x4.caffemodel")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path}: {size:,} bytes, an IDN model has about 2.2 million; name one of the authors' files")
+    data = read_bounded(
+        path,
+        MAX_BYTES,
+        "the authors' IDN-Caffe repository has IDN_x2, _x3 and _x4.caffemodel",
+        "an IDN model has about 2.2 million; name one of the authors' files",
+    )
     net = _net_parameter()()
     try:
-        net.ParseFromString(path.read_bytes())
+        net.ParseFromString(data)
     except DecodeError:
-        raise ValueError(f"{path}: not a .caffemodel, or damaged; download it again") from None
+        raise ValueError(f"{path}: {_explain_failure(data)}") from None
     layers = {layer.name: layer for layer in net.layer}
     upsample = layers.get(b"upsample")
     stride = list(upsample.convolution_param.stride[:1]) if upsample is not None else []
@@ -107,6 +111,29 @@ def read_caffemodel(path: Path | str) -> tuple[int | None, dict[str, tuple[NDArr
         allowed = ", ".join(map(str, SCALES))
         raise ValueError(f"{path}: made for scale {stride[0]}, none of {allowed}; name the file of the scale you want")
     return stride[0] if stride else None, {name: _read_layer(path, name, layers.get(name.encode())) for name in SHAPES}
+
+
+def _explain_failure(data: bytes) -> str:
+    """Why these bytes are no message: another format, cut off, or damaged within a layer."""
+    at, known = 0, {1, 2, 3, 4, 5, 6, 7, 8, 100}  # the fields of a network in caffe.proto
+    while at < len(data):
+        key, at = _read_varint(data, at)
+        if key & 7 not in (0, 2) or key >> 3 not in known:
+            return "not a .caffemodel; name one of the authors' files" if at < 4 else "damaged; download it again"
+        size, at = _read_varint(data, at)
+        at += size if key & 7 == 2 else 0
+    return "cut off within a layer; download it again" if at > len(data) else "damaged; download it again"
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of protobuf, seven bits a byte, and where the next begins: beyond the end where it is cut off."""
+    value = shift = 0
+    while shift < 70:
+        byte = data[at] if at < len(data) else 0
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            break
+    return value, at
 
 
 def _read_layer(path: Path, name: str, layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from idn_data.atomic import write_whole
 from idn_data.patches.recipe import SCALES
+from idn_data.reading import read_bounded
 from idn_train.architecture import list_shapes
 
 if TYPE_CHECKING:
@@ -90,28 +91,25 @@ def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
     Raises
     ------
     ValueError
-        For a file that is missing, too large, damaged, from elsewhere, or with values that are not finite.
+        For a file that is missing, a folder, not permitted, empty, too large, of another format, cut off, damaged, from
+        elsewhere, or with values that are not finite: a message for each.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; 'idn train' makes weights, 'idn import-caffe' converts the authors'")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path}: {size:,} bytes, weights of IDN have about 2.2 million; name a file of 'idn train'")
-    try:
-        with safe_open(path, framework="np") as file:
-            text = (file.metadata() or {}).get(KEY, "")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:  # the last three are numpy's
-        reason = (str(error).splitlines() or ["unreadable"])[0]
-        raise ValueError(f"{path}: not a safetensors file, or damaged ({reason}); copy or make it again") from error
-    try:
-        metadata = json.loads(text)
-    except (ValueError, RecursionError):
-        metadata = None
-    if not isinstance(metadata, dict):
+    data = read_bounded(
+        path,
+        MAX_BYTES,
+        "'idn train' makes weights, 'idn import-caffe' converts the authors'",
+        "weights of IDN have about 2.2 million; name a file of 'idn train'",
+    )
+    metadata = _read_metadata(_read_head(path, data))
+    if metadata is None:
         raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
+    try:
+        tensors = load(data)
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:  # the last three are numpy's
+        raise _report_damage(path, error) from error
     _check_finite(tensors, str(path))
     return tensors, metadata
 
@@ -159,6 +157,45 @@ def read_weights(path: Path | str) -> Weights:
     return Weights(scale, tensors, metadata)
 
 
+def _read_head(path: Path | str, data: bytes) -> dict[str, Any]:
+    """What a safetensors file says of its tensors; ValueError unless all of them are there."""
+    if data[:4] == b"PK\3\4" or data[:2] == b"\x80\2":
+        raise ValueError(f"{path}: a pickle of PyTorch, which idn never loads; save its tensors as .safetensors")
+    length = int.from_bytes(data[:8], "little")  # then comes JSON of so many bytes, then the tensors
+    if data[8:9] not in (b"{", b"") or (len(data) <= 8 and length > MAX_BYTES):
+        raise ValueError(f"{path}: not a safetensors file; use one that 'idn train' or 'idn import-caffe' wrote")
+    if len(data) < 8 + length:
+        raise _report_cut(path, len(data), 8 + length)
+    try:
+        head = json.loads(data[8 : 8 + length])
+        ends = [entry["data_offsets"][1] for name, entry in head.items() if name != "__metadata__"]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise _report_damage(path, error) from None
+    if any(type(end) is not int for end in ends):
+        raise _report_damage(path, ValueError("its tensors lie nowhere"))
+    if len(data) < (whole := 8 + length + max(ends, default=0)):
+        raise _report_cut(path, len(data), whole)
+    return head  # type: ignore[no-any-return]  # JSON; it has items, so it is a dict
+
+
+def _read_metadata(head: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What idn wrote into the head; None where it did not."""
+    try:
+        metadata = json.loads(head["__metadata__"][KEY])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return metadata if isinstance(metadata, dict) else None
+
+
+def _report_cut(path: Path | str, size: int, whole: int) -> ValueError:
+    return ValueError(f"{path}: cut off: {size:,} of {whole:,} bytes; copy it or make it again")
+
+
+def _report_damage(path: Path | str, error: Exception) -> ValueError:
+    reason = (str(error).splitlines() or ["unreadable"])[0][:200]
+    return ValueError(f"{path}: damaged ({reason}); copy it or make it again")
+
+
 def tidy_name(text: str) -> str:
     """What a file calls itself as one line for a terminal or a page: printable, of at most 60 characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60]
@@ -180,7 +217,7 @@ def check_tensors(found: Mapping[str, NDArray[Any]], expected: Mapping[str, tupl
 def check_facts(facts: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
     """Raise ValueError unless each fact is there and of one of its types; numbers below 10^15, int from 0, no NaN."""
     for name, allowed in kinds.items():
-        value = facts.get(name)
+        value: Any = facts.get(name)
         number = isinstance(value, (int, float))
         if type(value) not in allowed or (number and not abs(value) < 1e15) or (type(value) is int and value < 0):
             raise ValueError(f"{name} is {repr(value)[:40]}")

@@ -375,9 +375,11 @@ def test_a_json_larger_than_any_reference(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_hundred_dimensions(tmp_path: Path) -> None:
-    head = json.dumps({"a": {"dtype": "F32", "shape": [1] * 100, "data_offsets": [0, 4]}}).encode()
+    head = json.dumps({
+        "a": {"dtype": "F32", "shape": [1] * 100, "data_offsets": [0, 4]}, "__metadata__": {"idn": "{}"},
+    }).encode()  # fmt: skip
     (tmp_path / "a.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
-    with pytest.raises(ValueError, match=r"a\.safetensors: not a safetensors file, or damaged \(maximum supported dim"):
+    with pytest.raises(ValueError, match=r"a\.safetensors: damaged \(maximum supported dim"):
         read_tensors(tmp_path / "a.safetensors")
 
 

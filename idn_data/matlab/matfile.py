@@ -51,12 +51,17 @@ def read_mat(path: Path | str, names: Collection[str]) -> dict[str, Any]:
 
                 return read_version73(path, names)
             data = memoryview(head + stream.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise MatFileError("no such file; look for its name") from None
     except IsADirectoryError:
         raise MatFileError("a folder; name a .mat file in it") from None
-    except PermissionError:
-        raise MatFileError("no permission to read it; ask its owner, or copy it") from None
+    except PermissionError:  # Windows does not permit a folder to be opened
+        what = (
+            "a folder; name a .mat file in it"
+            if path.is_dir()
+            else "no permission to read it; ask its owner, or copy it"
+        )
+        raise MatFileError(what) from None
     return read_version4(data, names) if _find_version(head) == 4 else read_version5(data, names)
 
 

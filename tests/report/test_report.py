@@ -230,7 +230,7 @@ def test_the_command(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_command_refuses(photos: Path, tmp_path: Path) -> None:
     for arguments, text in (
         ([tmp_path], "no final.safetensors or best.safetensors here"),
-        ([photos / "street.png"], "not a safetensors file, or damaged"),
+        ([photos / "street.png"], "not a safetensors file; use one"),
         ([make_run_folder(tmp_path / "run")], "not a weight file of idn"),  # lacks format: not of a network
     ):
         result = run_command(*arguments, "--out", tmp_path / "out.html")

@@ -65,7 +65,7 @@ def test_claimed_lengths_allocate_nothing(tmp_path):
     ):
         read_caffemodel(path)
     path.write_bytes(varint(100 << 3 | 2) + varint(1 << 30))  # a layer of 1 GiB that is not there
-    with pytest.raises(ValueError, match=r"not a \.caffemodel, or damaged; download it again"):
+    with pytest.raises(ValueError, match=r"cut off within a layer; download it again"):
         read_caffemodel(path)
 
 
@@ -74,8 +74,38 @@ def test_truncated(model):
     assert len(content) < MAX_BYTES
     for size in (len(content) - 1, len(content) // 2, 100, 9):
         model.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"not a \.caffemodel, or damaged; download it again"):
+        with pytest.raises(ValueError, match=r"idn\.caffemodel: cut off within a layer; download it again$"):
             read_caffemodel(model)
+
+
+def test_each_failure_has_its_message(tmp_path, model, monkeypatch):
+    content = model.read_bytes()
+    for other in (
+        b"<!DOCTYPE html>",
+        b"\x89HDF\r\n\x1a\n" + bytes(90),
+        b"name: 'DPFN'\nlayer {\n",
+        b"PK\3\4" + bytes(90),
+    ):
+        model.write_bytes(other)
+        with pytest.raises(ValueError, match=r"not a \.caffemodel; name one of the authors' files$"):
+            read_caffemodel(model)
+    at = content.index(b"conv1") - 2  # the tag and length of the name in it
+    for damage in (content[:at] + b"\xff" * 12 + content[at + 12 :], content + b"\xff" * 20):
+        model.write_bytes(damage)
+        with pytest.raises(ValueError, match=r"idn\.caffemodel: damaged; download it again$"):
+            read_caffemodel(model)
+    model.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"idn\.caffemodel: the file is empty; copy it or make it again$"):
+        read_caffemodel(model)
+    with pytest.raises(ValueError, match=rf"^{tmp_path}: a folder; name a file in it$"):
+        read_caffemodel(tmp_path)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    with pytest.raises(ValueError, match=r"idn\.caffemodel: no permission to read it; ask its owner, or copy it$"):
+        read_caffemodel(model)
 
 
 def test_missing_and_foreign_layers(model, blobs):
@@ -85,7 +115,7 @@ def test_missing_and_foreign_layers(model, blobs):
     model.write_bytes(encode_net({**blobs, "down3": blobs["down3"][:1]}))
     with pytest.raises(ValueError, match="no layer 'down3' with weight and bias"):
         read_caffemodel(model)
-    model.write_bytes(b"")
+    model.write_bytes(encode_net({"conv2": blobs["conv2"]}))
     with pytest.raises(ValueError, match="no layer 'conv1' with weight and bias"):
         read_caffemodel(model)
 

@@ -1,6 +1,7 @@
 """idn_train.checkpoint: weight files, those that come along, and the authors' own."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -126,32 +127,67 @@ def test_a_mean_of_what_does_not_fit(tmp_path, network):
         average_weights([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 
-def test_missing_file(tmp_path):
+OTHER = "not a safetensors file; use one that 'idn train' or 'idn import-caffe' wrote"
+
+
+def test_missing_file(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"none\.safetensors: no such file; 'idn train' makes weights"):
         load_weights(tmp_path / "none.safetensors")
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(ValueError, match=rf"^{tmp_path}: a folder; name a file in it$"):
         load_weights(tmp_path)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    with pytest.raises(ValueError, match=r"w\.safetensors: no permission to read it; ask its owner, or copy it$"):
+        load_weights(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"hello", b"\x80\x04.", struct.pack("<Q", 1 << 60) + b"{}", struct.pack("<Q", 2) + b"{}" + bytes(9)],
+    ("content", "said"),
+    [
+        (b"", "the file is empty; copy it or make it again"),
+        (b"hello", OTHER),
+        (b"<!DOCTYPE html><html>no such page</html>", OTHER),
+        (b"\x80\x02}q\0.", "a pickle of PyTorch, which idn never loads; save its tensors as .safetensors"),
+        (b"PK\3\4" + bytes(40), "a pickle of PyTorch, which idn never loads; save its tensors as .safetensors"),
+        (b"\x0a\x04DPFN" + bytes(40), OTHER),
+        (struct.pack("<Q", 400)[:5], "cut off: 5 of 408 bytes; copy it or make it again"),
+        (struct.pack("<Q", 400) + b'{"a":', "cut off: 13 of 408 bytes; copy it or make it again"),
+        (struct.pack("<Q", 3) + b"{,}" + bytes(9), "damaged (Expecting property name enclosed in double quotes"),
+        (
+            struct.pack("<Q", 2) + b"{}",
+            "not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote",
+        ),
+    ],
 )
-def test_not_safetensors(tmp_path, content):
+def test_each_failure_has_its_message(tmp_path, content, said):
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"w\.safetensors: not a (safetensors file, or damaged|weight file of idn).*; "
-    ):
+    with pytest.raises(ValueError, match=rf"w\.safetensors: {re.escape(said)}"):
         load_weights(path)
 
 
 def test_truncated(tmp_path, network):
     path = tmp_path / "w.safetensors"
     save_weights(path, network)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"not a safetensors file, or damaged .*; copy or make it again"):
-        load_weights(path)
+    whole = path.read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2, 3000, 100):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=rf"cut off: {size:,} of [0-9,]+ bytes; copy it or make it again$"):
+            load_weights(path)
+
+
+def test_damaged_in_its_head(tmp_path, network):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network)
+    for old, new in ((b'"F32"', b'"F3\xff"'), (b'"F32"', b'"F33"'), (b"[0,", b"[9,")):
+        data = path.read_bytes()
+        assert old in data
+        (tmp_path / "a.safetensors").write_bytes(data.replace(old, new, 1))
+        with pytest.raises(ValueError, match=r"a\.safetensors: damaged \(.*\); copy it or make it again$"):
+            load_weights(tmp_path / "a.safetensors")
 
 
 def test_wrong_tensors(tmp_path, network):

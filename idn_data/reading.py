@@ -1,0 +1,48 @@
+"""Files of bounded size, read whole; each way in which they cannot be read has its own message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_bounded(path: Path | str, most: int, missing: str, usual: str) -> bytes:
+    """All bytes of a file.
+
+    Parameters
+    ----------
+    path : path
+    most : int
+        Bytes that it may have: a bound on the memory that a hostile file can claim.
+    missing : str
+        What to do where there is no such file.
+    usual : str
+        What such files have, and what to do about a larger one.
+
+    Returns
+    -------
+    bytes
+        At least one.
+
+    Raises
+    ------
+    ValueError
+        Missing, a folder, not permitted, empty or larger: the message names the file and the next step.
+    OSError
+        The disk fails.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            if (size := path.stat().st_size) > most:
+                raise ValueError(f"{path}: {size:,} bytes, {usual}")
+            data = stream.read(most + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{path}: no such file; {missing}") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: a folder; name a file in it") from None
+    except PermissionError:
+        what = "a folder; name a file in it" if path.is_dir() else "no permission to read it; ask its owner, or copy it"
+        raise ValueError(f"{path}: {what}") from None  # Windows does not permit a folder to be opened
+    if not data:
+        raise ValueError(f"{path}: the file is empty; copy it or make it again")
+    return data
