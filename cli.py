@@ -14,6 +14,8 @@ from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, wri
 # Only click is imported here, so that help is quick; each command imports what it needs.
 
 STAGES, SCALES, STORAGES = ("pretrain", "finetune"), ("2", "3", "4"), ("float32", "uint8")
+BOUNDARIES = ("symmetric", "replicate")
+PROTOCOLS = ("float", "uint8", "y", "rgb")
 SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
@@ -512,7 +514,16 @@ def make_test_command(
     help="Repeatable.  [default: 2, 3 and 4; a network's own]",
 )
 @click.option(
-    "--protocol", "protocols", type=click.Choice(("float", "uint8")), multiple=True, help="Repeatable.  [default: both]"
+    "--protocol",
+    "protocols",
+    type=click.Choice(PROTOCOLS),
+    multiple=True,
+    help="Repeatable.  [default: float and uint8]",
+)
+@click.option(
+    "--boundary",
+    type=click.Choice(BOUNDARIES),
+    help="Border of the imresize that makes LR and of a network's bicubic.  [default: the protocol's]",
 )
 @click.option("--self-ensemble", is_flag=True, help="Networks: mean of 8 orientations.")
 @click.option(
@@ -528,17 +539,19 @@ def make_test_command(
 @quiet_option
 def evaluate_command(
     methods: tuple[str, ...], sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...],
-    self_ensemble: bool, save_images: Path | None, csv_file: str | None, markdown_file: str | None, per_image: bool,
-    workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+    boundary: Any, self_ensemble: bool, save_images: Path | None, csv_file: str | None, markdown_file: str | None,
+    per_image: bool, workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score METHODs on the test sets, beside the published numbers.
 
     A METHOD is bicubic; idn, the networks that come along; or a .safetensors of weights.
 
     \b
-    Two protocols, Y channel, as many pixels shaved off each side as the scale:
-      float  doubles, MATLAB's psnr and ssim (IDN-TensorFlow's tables)
-      uint8  rounded to 8 bits, SSIM of valid windows (the authors' script)
+    Four protocols; as many pixels are shaved off each side as the scale:
+      float  Y in doubles, MATLAB's psnr and ssim (IDN-TensorFlow's tables)
+      uint8  Y rounded to 8 bits, SSIM of valid windows (the authors' script)
+      y      Y of the 8-bit colour pictures, not rounded (RCAN, EDSR, BasicSR)
+      rgb    all channels of these, 6 pixels more shaved (EDSR on DIV2K)
 
     \b
     Examples:
@@ -547,8 +560,16 @@ def evaluate_command(
       idn evaluate runs/pretrain_x4/best.safetensors --set Set5
     """
     from idn_data.images.sets import find_data_root, find_present_sets
-    from idn_data.scores.benchmark import evaluate_sets, open_set
-    from idn_data.scores.tables import format_comparison, format_csv, format_image_scores, format_scores
+    from idn_data.scores.benchmark import evaluate_sets
+    from idn_data.scores.protocols import DEFAULT_PROTOCOLS
+    from idn_data.scores.sets import open_set
+    from idn_data.scores.tables import (
+        format_comparison,
+        format_csv,
+        format_image_scores,
+        format_protocols,
+        format_scores,
+    )  # fmt: skip
     from idn_train.methods import WrongScaleError, open_methods
 
     for name in methods:
@@ -565,8 +586,8 @@ def evaluate_command(
     with ProgressBar(quiet) as progress:
         test_sets = [open_set(name, root, workers) for name in sets or find_present_sets(root)]
         scores, images = evaluate_sets(
-            opened, test_sets, protocols or ("float", "uint8"), save_to=save_images, force=force, workers=workers,
-            progress=progress,
+            opened, test_sets, protocols or DEFAULT_PROTOCOLS, boundary=boundary, save_to=save_images, force=force,
+            workers=workers, progress=progress,
         )  # fmt: skip
     table = [score.row() for score in scores]
     taken = write_output(csv_file, format_csv(table))
@@ -576,7 +597,7 @@ def evaluate_command(
     click.echo(format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores))
     if per_image:
         click.echo("\n" + format_image_scores(images))
-    click.echo("\nY channel, scale pixels shaved; SHA-256 of the images:")
+    click.echo(f"\n{format_protocols(scores)}\n\nSHA-256 of the images:")
     for test_set in test_sets:
         click.echo(f"  {test_set.describe()}")
 
@@ -607,7 +628,8 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     from dataclasses import asdict
 
     from idn_data.images.sets import find_data_root
-    from idn_data.scores import benchmark, parity
+    from idn_data.scores import parity
+    from idn_data.scores.sets import open_set
 
     load_kernels_aloud(quiet)
     given = [reference for path in references for reference in parity.read_references(path)]
@@ -620,7 +642,7 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
             progress("comparing", done, len(shipped) + len(given))
     root = find_data_root(data_root)
     if (root / "test_data" / "Set5").is_dir():
-        verdicts += parity.check_baseline(benchmark.open_set("Set5", root))
+        verdicts += parity.check_baseline(open_set("Set5", root))
     failed = [v for v in verdicts if not v.passed]
     if not write_json(json_file, [asdict(v) for v in verdicts]):
         for verdict in failed if quiet else verdicts:
@@ -742,7 +764,7 @@ def train_command(
     from idn_data.atomic import hold
     from idn_data.images.sets import find_data_root
     from idn_data.patches.shards import find_patch_files
-    from idn_data.scores.benchmark import open_set
+    from idn_data.scores.sets import open_set
     from idn_train import device as devices
     from idn_train import session
     from idn_train.batches import load_patches
@@ -984,7 +1006,7 @@ def report_command(
     """
     from idn_data.atomic import check_target, write_text
     from idn_data.images.sets import find_data_root, find_present_sets
-    from idn_data.scores.benchmark import open_set
+    from idn_data.scores.sets import open_set
     from idn_train.methods import open_method
     from idn_train.report.make import find_images, make_report
     from idn_train.report.runs import read_runs

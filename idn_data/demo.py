@@ -11,7 +11,8 @@ from PIL import Image
 
 from idn_data.images.decode import read_image
 from idn_data.images.variants import modcrop
-from idn_data.matlab.color import im2double, im2uint8, rgb2y
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.color import rgb2y
 from idn_data.matlab.resize import imresize
 from idn_data.pictures import Panel, draw_comparison
 from idn_data.scores.protocols import score

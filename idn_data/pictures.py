@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from idn_data.atomic import write_whole
-from idn_data.matlab.color import im2uint8
+from idn_data.matlab.classes import im2uint8
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,9 @@ def draw_patches(file: PatchFile, columns: int = 6, rows: int = 8) -> Image.Imag
         lr, gt = file.read(int(number), int(number) + 1)
         x, y = gap + k % columns * pair, top + k // columns * (cell + 2 * gap)
         for patch in (lr[0, 0], gt[0, 0]):
-            picture = Image.fromarray(im2uint8(np.nan_to_num(patch))).resize((cell, cell), Image.Resampling.NEAREST)
+            picture = Image.fromarray(im2uint8(np.nan_to_num(patch).clip(0, 1))).resize(
+                (cell, cell), Image.Resampling.NEAREST
+            )
             sheet.paste(picture, (x, y))
             x += cell + 2
     return sheet

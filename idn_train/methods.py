@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.patches.recipe import SCALES
-from idn_data.scores.benchmark import BICUBIC, Method
+from idn_data.scores.methods import BICUBIC, Method
 from idn_train.weightfile import find_weights, list_shipped, tidy_name
 
 if TYPE_CHECKING:

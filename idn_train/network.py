@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
+
 
 def _build_layers(layers: Sequence[architecture.Layer]) -> nn.Sequential:
     """Convolutions, each with its leaky ReLU; their places in the Sequential are the ends of the layers' names."""
@@ -91,6 +93,7 @@ class IDN(nn.Module):
             raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}; got {scale!r}")
         super().__init__()
         self.scale = scale
+        self.boundary: Boundary = "symmetric"  # of the bicubic image, as imresize takes it; set it at any time
         self.features = _build_layers(architecture.FEATURES)
         self.blocks = nn.Sequential(*(DistillationBlock() for _ in range(architecture.BLOCKS)))
         # Holds the parameters only: `reconstruct` computes the same function several times as fast.
@@ -165,10 +168,12 @@ class IDN(nn.Module):
     def upscale_bicubic(self, lr: Tensor) -> Tensor:
         """MATLAB's ``imresize(lr, s)``, exact but for float32's rounding: (N, 1, h, w) to (N, 1, s·h, s·w).
 
+        The border is the attribute `boundary`.
+
         Upscaling by a whole number repeats the same weights at every LR pixel. So one (25, s²) matrix on 5×5 windows
         does what two matrices B_h·x·B_wᵀ do, and memory grows with the image, not with the square of its sides.
         """
-        rows, columns = (_mirror(length, lr.device) for length in lr.shape[-2:])
+        rows, columns = (_find_pixels(length, lr.device, self.boundary) for length in lr.shape[-2:])
         padded = lr[:, 0, rows[:, None], columns]  # (N, h + 4, w + 4)
         windows = padded.unfold(1, WINDOW, 1).unfold(2, WINDOW, 1).flatten(3)  # (N, h, w, 25)
         with torch.autocast(lr.device.type, enabled=False):  # bf16 has 8 bits, too few for pixels
@@ -176,10 +181,13 @@ class IDN(nn.Module):
         return F.pixel_shuffle(sr.permute(0, 3, 1, 2), self.scale)
 
 
-def _mirror(length: int, device: torch.device) -> Tensor:
-    """Indices of an axis padded by 2, reflected with the edge pixel repeated as MATLAB does."""
-    index = torch.arange(-(WINDOW // 2), length + WINDOW // 2, device=device) % (2 * length)
-    return torch.minimum(index, 2 * length - 1 - index)  # (length + 4,)
+def _find_pixels(length: int, device: torch.device, boundary: Boundary) -> Tensor:
+    """Indices of an axis padded by 2: reflected with the edge pixel repeated, or the edge pixel alone."""
+    index = torch.arange(-(WINDOW // 2), length + WINDOW // 2, device=device)  # (length + 4,)
+    if boundary == "replicate":
+        return index.clamp(0, length - 1)
+    index = index % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)
 
 
 def build_network(scale: int, tensors: Mapping[str, NDArray[Any]]) -> IDN:

@@ -20,7 +20,7 @@ from idn_data.images.decode import (
     open_picture,
     read_integers,
 )
-from idn_data.matlab.color import im2uint8
+from idn_data.matlab.classes import im2uint8, im2uint16
 from idn_data.matlab.resize import imresize
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def enlarge_photo(
     result = Image.new(mode, (width, height))
     for done, (total, rows, columns, sr) in enumerate(enlarge(pixels, peak), 1):
         # the cast to 16 bits is safe: clipped, and only fractions are cut off
-        part: NDArray[Any] = im2uint8(sr) if peak == 255 else (np.clip(sr, 0.0, 1.0) * peak + 0.5).astype(np.uint16)
+        part: NDArray[Any] = (im2uint8 if peak == 255 else im2uint16)(np.clip(sr, 0.0, 1.0))
         if alpha is not None:
             part = np.dstack((part, alpha[rows, columns]))
         result.paste(Image.fromarray(np.ascontiguousarray(part)), (columns.start, rows.start))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from idn_data.pictures import save_picture
-from idn_data.scores.benchmark import BICUBIC, evaluate
+from idn_data.scores.benchmark import evaluate
+from idn_data.scores.methods import BICUBIC
 from idn_train.device import choose_threads
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from idn_data.scores.benchmark import TestSet
+    from idn_data.scores.sets import TestSet
     from idn_train.batches import Patches
     from idn_train.config import Config
 

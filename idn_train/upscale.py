@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from idn_data.patches.trainplan import Teacher
-from idn_data.scores.benchmark import Method
+from idn_data.scores.methods import Method
 from idn_train.checkpoint import load_weights
 from idn_train.photos import enlarge_photo, enlarge_tiles
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
     from idn_train.network import IDN
     from idn_train.photos import Tile
@@ -100,14 +101,21 @@ def upscale_y(
 
 
 def make_method(network: IDN, name: str, self_ensemble: bool = False) -> Method:
-    """A network under a name for `idn_data.evaluate`, clipped before scoring; computes where it lies."""
+    """A network under a name for `idn_data.evaluate`, clipped before scoring; computes where it lies.
 
-    def upscale(lr: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    Its bicubic image has the border that is asked for, as the LR has.
+    """
+
+    def upscale(lr: NDArray[np.float64], scale: int, boundary: Boundary = "symmetric") -> NDArray[np.float64]:
         if scale != network.scale:
             raise ValueError(f"{name}: made for scale {network.scale}, asked for {scale}; name weights of that scale")
-        return upscale_y(network, lr, self_ensemble=self_ensemble)
+        own, network.boundary = network.boundary, boundary
+        try:
+            return upscale_y(network, lr, self_ensemble=self_ensemble)
+        finally:
+            network.boundary = own
 
-    return Method(name, upscale, clip=True)
+    return Method(name, upscale, clip=True, bordered=True)
 
 
 def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) -> Teacher:

@@ -213,7 +213,7 @@ def test_evaluate_writes_csv_and_json(photos: Path, tmp_path: Path) -> None:
     assert list(rows[0])[: len(wanted)] == list(table[0])[: len(wanted)] == wanted
     assert [r["protocol"] for r in rows] == ["float", "uint8"]
     assert [float(r["psnr"]) for r in table] == [r["psnr"] for r in rows]
-    assert "Y channel, scale pixels shaved" in result.stdout
+    assert "Y channel, scale pixels shaved, replicate borders of LR" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 

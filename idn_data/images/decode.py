@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from idn_data.matlab.color import im2uint8, rgb2y
+from idn_data.matlab.classes import im2uint8
+from idn_data.matlab.color import rgb2y
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

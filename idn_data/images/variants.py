@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idn_data.matlab.color import im2double, im2uint8
+from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.resize import imresize
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def make_taught_pairs(
     pairs = []
     for image in islice(make_variants(y), len(DOWNSCALES)):
         lr = make_pair(image, scale)[1]
-        pairs.append((im2uint8(teach(lr)), lr))
+        pairs.append((im2uint8(np.clip(teach(lr), 0.0, 1.0)), lr))
     for turns in ROTATIONS:
         for flip in FLIPS:
             for pair in pairs:

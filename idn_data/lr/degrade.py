@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from idn_data.images.variants import modcrop
-from idn_data.matlab.color import im2double, im2uint8, rgb2ycbcr
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.color import rgb2ycbcr
 from idn_data.matlab.resize import imresize
 
 if TYPE_CHECKING:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,52 +12,22 @@ import numpy as np
 from PIL import Image
 
 from idn_data.atomic import check_target, write_whole
-from idn_data.images.decode import read_image
-from idn_data.images.sets import TEST_SETS, find_set, read_published, recognise_set
-from idn_data.images.sources import digest_sources, read_folder
-from idn_data.matlab.resize import imresize
-from idn_data.scores.protocols import PROTOCOLS, Protocol, score
-from idn_data.scores.testset import TestPair, compose_result, list_test_names, list_test_pairs, make_test_pair
+from idn_data.images.sets import read_published
+from idn_data.matlab.weights import check_boundary
+from idn_data.scores.protocols import DEFAULT_PROTOCOLS, ProtocolName, find_protocol, score
+from idn_data.scores.sets import check_sizes
+from idn_data.scores.testset import TestPair, change_boundary, compose_result
 from idn_data.workers import count_workers, map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
+    from idn_data.scores.methods import Method
+    from idn_data.scores.sets import TestSet
     from idn_data.workers import Progress
-
-Upscale = Callable[["NDArray[np.float64]", int], "NDArray[np.float64]"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way from LR to SR.
-
-    Parameters
-    ----------
-    name : str
-        As the tables name it.
-    upscale : callable(lr, scale) -> sr
-        (h, w) float64 in [0, 1] to (s·h, s·w) float64. Called from several threads where `parallel`.
-    clip : bool
-        Clip SR to [0, 1] before scoring: networks are, the published bicubic is not.
-    parallel : bool
-        Whether several images may be upscaled at once.
-    """
-
-    name: str
-    upscale: Upscale
-    clip: bool = True
-    parallel: bool = False
-
-
-def upscale_bicubic(lr: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
-    """MATLAB's bicubic interpolation, the baseline of every paper: (h, w) to (s·h, s·w)."""
-    return imresize(lr, scale)
-
-
-BICUBIC = Method("bicubic", upscale_bicubic, clip=False, parallel=True)
 
 
 @dataclass(frozen=True)
@@ -70,7 +37,7 @@ class ImageScore:
     set: str
     scale: int
     method: str
-    protocol: Protocol
+    protocol: ProtocolName
     image: str
     psnr: float
     ssim: float
@@ -83,7 +50,7 @@ class Score:
     set: str
     scale: int
     method: str
-    protocol: Protocol
+    protocol: ProtocolName
     images: int
     psnr: float
     ssim: float
@@ -93,77 +60,20 @@ class Score:
     border: int
     digest: str
     registered: bool
+    boundary: str = "symmetric"  # of the imresize that made LR; a .mat's LR stays as it is
 
     def row(self) -> dict[str, object]:
         """The score as a row of a JSON list or a CSV table."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class TestSet:
-    """A set to be scored: its name, its images or .mat files, and their digest."""
-
-    __test__ = False
-
-    name: str
-    folder: Path
-    digest: str
-    registered: bool
-    mat: bool
-    paths: tuple[Path, ...]
-
-    def list_pairs(self, scale: int) -> list[Callable[[], TestPair]]:
-        """One function for each image that makes, or reads, its GT and LR: few images are in memory at once."""
-        if self.mat:
-            return list_test_pairs(self.folder, scale)
-        return [partial(_read_pair, path, scale) for path in self.paths]
-
-    def describe(self) -> str:
-        """Name, digest and origin, for people."""
-        origin = "the authors' files" if self.registered else ".mat files" if self.mat else "not the authors' files"
-        return f"{self.name} {self.digest[:12]} ({origin})"
-
-    def list_names(self, scale: int) -> list[str]:
-        """The images' names, in the order of `list_pairs`."""
-        return list_test_names(self.folder, scale) if self.mat else [path.stem for path in self.paths]
-
-
-def _read_pair(path: Path, scale: int) -> TestPair:
-    return make_test_pair(read_image(path), scale, path.stem)
-
-
-def open_set(name: str, root: Path, workers: int | None = None, progress: Progress | None = None) -> TestSet:
-    """Find a test set by name or folder: its images, or its .mat files where only those are.
-
-    Raises
-    ------
-    FileNotFoundError
-        Neither images nor .mat files.
-    BadImagesError
-        Some images cannot be read.
-    """
-    mat_folder = root / "test_data" / "mat" / name if name in TEST_SETS else Path(name)
-    try:
-        folder = find_set(name, root)
-        sources, _ = read_folder(folder, workers=workers, progress=progress)
-    except FileNotFoundError:
-        mats = sorted(mat_folder.glob("*_gt.mat"), key=lambda p: p.name)
-        if not mats:
-            raise
-        whole = hashlib.sha256()
-        for path in mats:
-            whole.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-        return TestSet(mat_folder.name, mat_folder, whole.hexdigest(), False, True, tuple(mats))
-    known, paths = recognise_set(sources), tuple(s.path for s in sources)
-    return TestSet(known or folder.resolve().name, folder, digest_sources(sources), known is not None, False, paths)
-
-
 def evaluate(
     method: Method,
     test_set: TestSet,
     scale: int,
-    protocols: Sequence[Protocol] = PROTOCOLS,
+    protocols: Sequence[ProtocolName] = DEFAULT_PROTOCOLS,
     *,
+    boundary: Boundary | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[Score], list[ImageScore]]:
@@ -175,8 +85,12 @@ def evaluate(
     test_set : TestSet
         From `open_set`.
     scale : int
-    protocols : sequence of {"float", "uint8"}
-        See `idn_data.scores.protocols.score`.
+    protocols : sequence of {"float", "uint8", "y", "rgb"}
+        See `idn_data.scores.protocols.score`. For "y" and "rgb" the method's picture is composed: Y by the method, Cb
+        and Cr by bicubic.
+    boundary : {"symmetric", "replicate"}, optional
+        Border of the imresize that makes LR, and of the bicubic image in a network. An LR of a .mat file is taken as
+        it is.  [default: each protocol's]
     workers : int, optional
         Threads.
     progress : callable(what, done, total), optional
@@ -186,56 +100,77 @@ def evaluate(
     scores : list of Score
         One for each protocol: means over the images.
     images : list of ImageScore
+
+    Raises
+    ------
+    ValueError
+        An image is too small for a protocol, found before anything is computed; "y" or "rgb" of .mat files, which hold
+        no picture; a method's SR is of a wrong size.
     """
+    if boundary is not None:
+        check_boundary(boundary)
+    borders = {name: boundary or find_protocol(name).boundary for name in protocols}
+    check_sizes(test_set, scale, protocols)
     threads = count_workers(workers)
 
     def measure(load: Callable[[], TestPair]) -> list[ImageScore]:
         pair = load()
-        sr = method.upscale(pair.lr, scale)
-        if sr.shape != pair.gt.shape:
-            raise ValueError(f"{method.name}: SR of {pair.name} is {sr.shape}, GT {pair.gt.shape}")
-        if method.clip:
-            sr = np.clip(sr, 0.0, 1.0)
-        return [
-            ImageScore(test_set.name, scale, method.name, p, pair.name, *score(sr, pair.gt, scale, p))
-            for p in protocols
-        ]
+        found: dict[ProtocolName, tuple[float, float]] = {}
+        for border in dict.fromkeys(borders.values()):  # one SR for all protocols of a border
+            mine = change_boundary(pair, border)
+            sr = method.enlarge(mine.lr, scale, border)
+            if sr.shape != pair.gt.shape:
+                raise ValueError(f"{method.name}: SR of {pair.name} is {sr.shape}, GT {pair.gt.shape}")
+            found |= {p: _score_pair(sr, mine, p) for p in protocols if borders[p] == border}
+        return [ImageScore(test_set.name, scale, method.name, p, pair.name, *found[p]) for p in protocols]
 
     rows: list[ImageScore] = []
     pairs = test_set.list_pairs(scale)
-    for done, found in enumerate(map_in_order(measure, pairs, threads if method.parallel else 1), 1):
-        rows.extend(found)
+    for done, scored in enumerate(map_in_order(measure, pairs, threads if method.parallel else 1), 1):
+        rows.extend(scored)
         if progress:
             progress(f"{test_set.name} x{scale}", done, len(pairs))
-    scores = []
-    for protocol in protocols:
-        mine = [r for r in rows if r.protocol == protocol]
-        published = find_published(test_set.name, scale, method.name, protocol)
-        scores.append(
-            Score(
-                set=test_set.name,
-                scale=scale,
-                method=method.name,
-                protocol=protocol,
-                images=len(mine),
-                psnr=float(np.mean([r.psnr for r in mine])),
-                ssim=float(np.mean([r.ssim for r in mine])),
-                published_psnr=published[0] if published else None,
-                published_ssim=published[1] if published else None,
-                channel="Y",
-                border=scale,
-                digest=test_set.digest,
-                registered=test_set.registered,
-            )
-        )
-    return scores, rows
+    return [_average(rows, method, test_set, scale, p, borders[p]) for p in protocols], rows
+
+
+def _score_pair(sr: NDArray[np.float64], pair: TestPair, protocol: ProtocolName) -> tuple[float, float]:
+    if protocol in ("float", "uint8"):
+        return score(sr, pair.gt, pair.scale, protocol)
+    if pair.picture is None:
+        raise ValueError(f"{pair.name}: the protocol {protocol} compares pictures, a .mat holds Y; name their images")
+    return score(compose_result(sr, pair), pair.picture, pair.scale, protocol)
+
+
+def _average(
+    rows: Sequence[ImageScore], method: Method, test_set: TestSet, scale: int, protocol: ProtocolName, border: Boundary
+) -> Score:
+    """Means of one protocol over the images, beside what was published."""
+    mine, rule = [r for r in rows if r.protocol == protocol], find_protocol(protocol)
+    published = find_published(test_set.name, scale, method.name, protocol)
+    return Score(
+        set=test_set.name,
+        scale=scale,
+        method=method.name,
+        protocol=protocol,
+        images=len(mine),
+        psnr=float(np.mean([r.psnr for r in mine])),
+        ssim=float(np.mean([r.ssim for r in mine])),
+        published_psnr=published[0] if published else None,
+        published_ssim=published[1] if published else None,
+        channel=rule.channel,
+        border=rule.border(scale),
+        digest=test_set.digest,
+        registered=test_set.registered,
+        boundary=border,
+    )
 
 
 def evaluate_sets(
     methods: Sequence[tuple[Method, Sequence[int]]],
     test_sets: Sequence[TestSet],
-    protocols: Sequence[Protocol] = PROTOCOLS,
+    protocols: Sequence[ProtocolName] = DEFAULT_PROTOCOLS,
     *,
+    boundary: Boundary | None = None,
     save_to: Path | None = None,
     force: bool = False,
     workers: int | None = None,
@@ -249,8 +184,9 @@ def evaluate_sets(
         Each with the scales to score it at.
     test_sets : sequence of TestSet
         From `open_set`.
-    protocols : sequence of {"float", "uint8"}
-        See `idn_data.scores.protocols.score`.
+    protocols : sequence of {"float", "uint8", "y", "rgb"}
+    boundary : {"symmetric", "replicate"}, optional
+        Both as `evaluate` takes them.
     save_to : path, optional
         Folder for the SR images, see `save_results`.
     force : bool
@@ -267,7 +203,7 @@ def evaluate_sets(
     Raises
     ------
     FileExistsError, ValueError
-        An SR image is there, or two would have one name; found before anything is computed.
+        An SR image is there, two would have one name, or an image is too small; found before anything is computed.
     """
     work = [(method, test_set, scale) for test_set in test_sets for method, scales in methods for scale in scales]
     if save_to:
@@ -276,14 +212,16 @@ def evaluate_sets(
             check_target(path, force)
         if twice := [path for path, count in Counter(targets).items() if count > 1]:
             raise ValueError(f"two pictures would be called {twice[0]}; save those of each set to a folder of its own")
+    for test_set, scale in dict.fromkeys((test_set, scale) for _, test_set, scale in work):
+        check_sizes(test_set, scale, protocols)
     scores: list[Score] = []
     rows: list[ImageScore] = []
     for job in work:
-        found, images = evaluate(*job, protocols, workers=workers, progress=progress)
+        found, images = evaluate(*job, protocols, boundary=boundary, workers=workers, progress=progress)
         scores += found
         rows += images
         if save_to:
-            save_results(*job, save_to, force=force, progress=progress)
+            save_results(*job, save_to, boundary=boundary, force=force, progress=progress)
     return scores, rows
 
 
@@ -299,17 +237,20 @@ def save_results(
     scale: int,
     folder: Path,
     *,
+    boundary: Boundary | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Save the SR images of a set as ``<image>_x<scale>_<method>.png``: Y by the method, Cb and Cr by bicubic.
 
-    As in the authors' scripts, Cb and Cr are those of the GT, reduced and enlarged by imresize.
+    As in the authors' scripts, Cb and Cr are those of the GT, reduced and enlarged by imresize. The border is symmetric
+    unless `boundary` says otherwise.
     """
     loaders, paths = test_set.list_pairs(scale), name_results(method, test_set, scale, folder)
+    border: Boundary = boundary or "symmetric"
     for done, (load, path) in enumerate(zip(loaders, paths, strict=True), 1):
-        pair = load()
-        picture = Image.fromarray(compose_result(method.upscale(pair.lr, scale), pair))
+        pair = change_boundary(load(), border)
+        picture = Image.fromarray(compose_result(method.enlarge(pair.lr, scale, border), pair))
         with write_whole(path, force) as temporary:
             picture.save(temporary, format="PNG")
         if progress:
@@ -317,10 +258,10 @@ def save_results(
     return paths
 
 
-def find_published(name: str, scale: int, method: str, protocol: Protocol) -> tuple[float, float] | None:
-    """PSNR and SSIM published in a protocol: of bicubic by that name, else of IDN; None if there are none.
+def find_published(name: str, scale: int, method: str, protocol: ProtocolName) -> tuple[float, float] | None:
+    """PSNR and SSIM published in a protocol: of the method by its name, else of IDN; None if there are none.
 
-    A network stands beside IDN (TensorFlow) fine-tuned in the float protocol, beside IDN (Original) in the other.
+    A network stands beside IDN (TensorFlow) fine-tuned in the float protocol, beside IDN (Original) in "uint8".
     """
-    row = "bicubic" if method == "bicubic" else "IDN (TensorFlow) finetune" if protocol == "float" else "IDN (Original)"
-    return None if row == "bicubic" and protocol == "uint8" else read_published().get((name, scale, row))
+    row = find_protocol(protocol).find_row(method)
+    return None if row is None else read_published().get((name, scale, row))

@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 from idn_data.images.decode import read_image
 from idn_data.images.variants import modcrop
 from idn_data.pictures import Panel
-from idn_data.scores.benchmark import BICUBIC
+from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import score
 from idn_data.scores.testset import compose_result, make_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from idn_data.scores.benchmark import Method
+    from idn_data.scores.methods import Method
 
 _PAPER, _INK, _FAINT, _ACCENT = (255, 255, 255), (24, 24, 24), (110, 110, 110), (214, 40, 40)
 _GAP, _TEXT = 14, 46
@@ -37,9 +37,7 @@ def make_panels(path: Path | str, scale: int, methods: Sequence[Method]) -> list
     pair = make_test_pair(image, scale, path.stem)
     panels = [Panel("GT", np.ascontiguousarray(modcrop(image, scale)), f"{path.name}, x{scale}")]
     for method in methods:
-        sr = method.upscale(pair.lr, scale)
-        if method.clip:
-            sr = np.clip(sr, 0.0, 1.0)
+        sr = method.enlarge(pair.lr, scale)
         psnr, ssim = score(sr, pair.gt, scale, "float")
         panels.append(Panel(method.name, compose_result(sr, pair), f"{psnr:.2f} dB / {ssim:.4f}"))
     return panels

@@ -18,12 +18,14 @@ import numpy as np
 from idn_data.images.decode import ImageError, list_images, read_image
 from idn_data.images.sets import find_fixtures
 from idn_data.images.variants import modcrop
-from idn_data.matlab.color import im2double, im2uint8
+from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.matfile import MatFileError, read_mat
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import METHODS
 from idn_data.patches.recipe import SCALES
-from idn_data.scores.benchmark import BICUBIC, TestSet, evaluate
+from idn_data.scores.benchmark import evaluate
+from idn_data.scores.methods import BICUBIC
+from idn_data.scores.sets import TestSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,9 +121,9 @@ def compare(reference: Reference) -> Verdict:
         return _say_size(reference, reference.shape())
     if reference.input.dtype == np.uint8 and reference.output.dtype == np.uint8:
         results["uint8"] = imresize(reference.input, **how)  # type: ignore[arg-type]
-        results["im2uint8(double)"] = im2uint8(imresize(im2double(reference.input), **how))  # type: ignore[arg-type]
+        results["im2uint8(double)"] = im2uint8(np.clip(imresize(im2double(reference.input), **how), 0, 1))  # type: ignore[arg-type]
     elif reference.output.dtype == np.uint8:
-        results["im2uint8(double)"] = im2uint8(imresize(reference.input, **how))  # type: ignore[arg-type]
+        results["im2uint8(double)"] = im2uint8(np.clip(imresize(reference.input, **how), 0, 1))  # type: ignore[arg-type]
     else:
         image = reference.input if reference.input.dtype == np.float64 else im2double(reference.input)
         results["double"] = imresize(image, **how)  # type: ignore[arg-type]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from idn_data.images.sets import read_published
+from idn_data.scores.protocols import find_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +47,13 @@ def format_comparison(scores: Sequence[Score], markdown: bool = False) -> str:
 
     As a table for a terminal, or as Markdown. The published figures stand in the protocol they were measured in.
     """
-    columns = (("bicubic", "float"), ("IDN (Original)", "uint8"), ("IDN (TensorFlow) finetune", "float"))
+    columns = ("bicubic", "IDN (Original)", "IDN (TensorFlow) finetune")
     published, methods = read_published(), list(dict.fromkeys(s.method for s in scores))
     rows = []
     for key in dict.fromkeys((s.set, s.scale, s.protocol) for s in scores):
         cells = [key[0], f"x{key[1]}", key[2]]
-        for name, protocol in columns:
-            cells.append(_pair(published.get((key[0], key[1], name)) if protocol == key[2] else None))
+        own = find_protocol(key[2]).published
+        cells += [_pair(published.get((key[0], key[1], name)) if name in own else None) for name in columns]
         mine = {s.method: (s.psnr, s.ssim) for s in scores if (s.set, s.scale, s.protocol) == key}
         rows.append(cells + [_pair(mine.get(method)) for method in methods])
     head = ["set", "", "proto", "Bicubic", "IDN (Original)", "IDN (TF)", *methods]
@@ -59,6 +61,17 @@ def format_comparison(scores: Sequence[Score], markdown: bool = False) -> str:
         return format_table(head, rows)
     lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def format_protocols(scores: Sequence[Score]) -> str:
+    """What each protocol among the scores compares, and how, for a terminal of 80 columns."""
+    lines = []
+    for name, boundary in dict.fromkeys((s.protocol, s.boundary) for s in scores):
+        rule = find_protocol(name)
+        shaved = f"scale + {rule.margin}" if rule.margin else "scale"
+        said = f"{name:<6}{rule.channel} channel, {shaved} pixels shaved, {boundary} borders of LR; {rule.formula}"
+        lines += textwrap.wrap(said, 80, subsequent_indent=" " * 6)
+    return "\n".join(lines)
 
 
 def _pair(values: tuple[float, float] | None) -> str:

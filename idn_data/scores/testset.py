@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ from idn_data.atomic import check_room, check_target, hold, write_whole
 from idn_data.images.decode import list_images, read_image
 from idn_data.images.sources import Source, check_outputs, read_folder
 from idn_data.images.variants import make_pair, modcrop
-from idn_data.matlab.color import im2double, im2uint8, rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.color import rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.matfile import MAX_BYTES, MatFileError, read_mat
 from idn_data.matlab.resize import imresize
 from idn_data.patches.recipe import SCALES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
 
 _HEADER = b"MATLAB 5.0 MAT-file, written by idn".ljust(116)  # scipy's holds the time of day
@@ -35,7 +37,9 @@ _HEADER = b"MATLAB 5.0 MAT-file, written by idn".ljust(116)  # scipy's holds the
 class TestPair:
     """One image of a test set at one scale.
 
-    gt : (s·h, s·w) float64, k/255; lr : (h, w) float64, not clipped; cb, cr : (s·h, s·w) uint8, None for grey.
+    gt : (s·h, s·w) float64, k/255; lr : (h, w) float64, not clipped; cb, cr : (s·h, s·w) uint8, None for grey;
+    picture : GT as a picture, (s·h, s·w, 3) or grey (s·h, s·w) uint8, None where a .mat held Y alone;
+    boundary : the border of the imresize that made lr, None where a .mat held it.
     """
 
     __test__ = False  # pytest takes the name for a test class
@@ -46,6 +50,8 @@ class TestPair:
     lr: NDArray[np.float64]
     cb: NDArray[np.uint8] | None = None
     cr: NDArray[np.uint8] | None = None
+    picture: NDArray[np.uint8] | None = None
+    boundary: Boundary | None = None
 
     def __post_init__(self) -> None:
         h, w = self.lr.shape
@@ -66,24 +72,34 @@ def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> Test
     image : (H, W) or (H, W, 3) uint8
     scale : int
     """
+    picture = np.ascontiguousarray(modcrop(image, scale))
     if image.ndim == 2:
-        gt, lr = make_pair(image, scale)
-        return TestPair(name, scale, im2double(gt), lr)
-    ycbcr = rgb2ycbcr(modcrop(image, scale))
+        gt, lr = make_pair(picture, scale)
+        return TestPair(name, scale, im2double(gt), lr, None, None, picture, "symmetric")
+    ycbcr = rgb2ycbcr(picture)
     gt, lr = make_pair(np.ascontiguousarray(ycbcr[:, :, 0]), scale)
-    return TestPair(name, scale, im2double(gt), lr, ycbcr[:, :, 1].copy(), ycbcr[:, :, 2].copy())
+    cb, cr = ycbcr[:, :, 1].copy(), ycbcr[:, :, 2].copy()
+    return TestPair(name, scale, im2double(gt), lr, cb, cr, picture, "symmetric")
+
+
+def change_boundary(pair: TestPair, boundary: Boundary) -> TestPair:
+    """The pair with the LR that imresize makes with a border; an LR that a .mat held stays as it is."""
+    if pair.boundary in (None, boundary):
+        return pair
+    return replace(pair, lr=imresize(pair.gt, 1 / pair.scale, boundary=boundary), boundary=boundary)
 
 
 def compose_colour(y: NDArray[np.floating], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """RGB, (H, W, 3) uint8, of Y in [0, 1], rounded to 8 bits, and 8-bit Cb and Cr, each (H, W)."""
-    return ycbcr2rgb(np.stack((im2uint8(y), cb, cr), axis=2))
+    return ycbcr2rgb(np.stack((im2uint8(np.clip(y, 0.0, 1.0)), cb, cr), axis=2))
 
 
 def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8]:
     """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr go down and up again by bicubic."""
     if pair.cb is None or pair.cr is None:
-        return im2uint8(sr)
-    cb, cr = (imresize(imresize(plane, 1 / pair.scale), pair.scale) for plane in (pair.cb, pair.cr))
+        return im2uint8(np.clip(sr, 0.0, 1.0))
+    s, border = pair.scale, pair.boundary or "symmetric"
+    cb, cr = (imresize(imresize(p, 1 / s, boundary=border), s, boundary=border) for p in (pair.cb, pair.cr))
     return compose_colour(sr, cb, cr)
 
 

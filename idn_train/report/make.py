@@ -10,8 +10,9 @@ import numpy as np
 
 from idn_data.images.decode import list_images
 from idn_data.images.sets import TEST_SETS, find_set
-from idn_data.scores.benchmark import BICUBIC, evaluate
+from idn_data.scores.benchmark import evaluate
 from idn_data.scores.figure import make_panels
+from idn_data.scores.methods import BICUBIC
 from idn_train.report.page import Picture, format_page
 from idn_train.report.runs import Run
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idn_data.scores.benchmark import Method, TestSet
+    from idn_data.scores.methods import Method
+    from idn_data.scores.sets import TestSet
     from idn_data.workers import Progress
     from idn_train.report.page import Scores
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from idn_data.scores.benchmark import BICUBIC, find_published
+from idn_data.scores.benchmark import find_published
+from idn_data.scores.methods import BICUBIC
+from idn_data.scores.protocols import DEFAULT_PROTOCOLS, FLOAT, PROTOCOLS, UINT8
 from idn_train.report.chart import STYLES, Line, draw_chart
 
 if TYPE_CHECKING:
@@ -25,16 +27,11 @@ if TYPE_CHECKING:
 
     from idn_data.pictures import Panel
     from idn_data.scores.benchmark import Score
-    from idn_data.scores.protocols import Protocol
+    from idn_data.scores.protocols import ProtocolName
     from idn_train.report.runs import Run
 
-    Scores = dict[tuple[str, int, str, Protocol], Score]  # by set, scale, method and protocol
+    Scores = dict[tuple[str, int, str, ProtocolName], Score]  # by set, scale, method and protocol
 
-# protocol: what it is, and what was published in it
-PROTOCOLS: dict[Protocol, tuple[str, str]] = {
-    "float": ("Float protocol: doubles, MATLAB’s psnr and ssim", "IDN (TensorFlow) finetune"),
-    "uint8": ("uint8 protocol: rounded to 8 bits, SSIM of valid windows", "IDN (Original)"),
-}
 LABELS = {  # of what a weight file says, in this order
     "file": "File", "sha256": "SHA-256", "name": "Name", "source": "Converted from", "source_sha256": "SHA-256 of that",
     "scale": "Scale", "parameters": "Parameters", "step": "Steps done", "minutes": "Minutes of training",
@@ -70,7 +67,7 @@ def format_page(runs: Sequence[Run], scores: Scores, pictures: Sequence[Picture]
     for scale in scales:
         names = [run.name for run in runs if run.scale == scale]
         trained = [(k, run) for k, run in enumerate(runs) if run.scale == scale and run.points]
-        tables = [_format_scores(scores, scale, names, protocol) for protocol in PROTOCOLS] if scores else []
+        tables = [_format_scores(scores, scale, names, protocol) for protocol in DEFAULT_PROTOCOLS] if scores else []
         for title, text in (
             ("Scores", f'<div class="tables">{"".join(tables)}</div>' if tables else ""),
             ("Pictures", "".join(_format_picture(p) for p in pictures if p.scale == scale)),
@@ -115,7 +112,7 @@ def _format_lead(runs: Sequence[Run], scores: Scores) -> str:
             said.append(f"<b>{psnr:.2f} dB</b> on {escape(s.set)}")
             said.append(f"{_sign(psnr - round(base.psnr, 2), 2)} against bicubic")
             if s.published_psnr is not None:
-                said.append(f"{_sign(psnr - s.published_psnr, 2)} against {PROTOCOLS['float'][1]}")
+                said.append(f"{_sign(psnr - s.published_psnr, 2)} against {FLOAT.network}")
         step, minutes = run.facts.get("step"), run.facts.get("minutes")
         if isinstance(step, int) and isinstance(minutes, (int, float)):
             said.append(f"{step:,} steps in {minutes:,g} minutes")
@@ -123,9 +120,10 @@ def _format_lead(runs: Sequence[Run], scores: Scores) -> str:
     return f'<ul class="lead">{"".join(items)}</ul>'
 
 
-def _format_scores(scores: Scores, scale: int, names: Sequence[str], protocol: Protocol) -> str:
+def _format_scores(scores: Scores, scale: int, names: Sequence[str], protocol: ProtocolName) -> str:
     """A table of one protocol: under each set bicubic, what was published, and each network against that."""
-    title, row_name = PROTOCOLS[protocol]
+    rule = PROTOCOLS[protocol]
+    title, row_name = f"{rule.title}: {rule.formula}", rule.network
     firsts = [s for s in scores.values() if (s.scale, s.method, s.protocol) == (scale, names[0], protocol)]
     compared = any(s.published_psnr is not None for s in firsts)
     heads = "".join(f'<th scope="col">{h}</th>' for h in ("PSNR", "diff.", "SSIM", "diff.") if compared or h != "diff.")
@@ -153,9 +151,9 @@ def _format_scores(scores: Scores, scale: int, names: Sequence[str], protocol: P
         span = 5 if compared else 3
         group = f'<tr><th scope="rowgroup" colspan="{span}">{escape(first.set)}</th></tr>'
         groups.append(f"<tbody>{group}{''.join(lines)}</tbody>")
-    head = f"<caption>{title}</caption><thead><tr><td></td>{heads}</tr></thead>"
+    head = f"<caption>{escape(title)}</caption><thead><tr><td></td>{heads}</tr></thead>"
     table = f"<table>{head}{''.join(groups)}</table>"
-    return f'<div class="wide" role="region" aria-label="{title}" tabindex="0">{table}</div>'
+    return f'<div class="wide" role="region" aria-label="{escape(title)}" tabindex="0">{table}</div>'
 
 
 def _format_origin(scores: Scores) -> str:
@@ -216,12 +214,12 @@ def _format_curves(trained: Sequence[tuple[int, Run]], scores: Scores, scale: in
     levels, notes = {}, []
     if name is not None:
         levels["bicubic"] = scores[name, scale, BICUBIC.name, "float"].psnr
-        for protocol, (_, row_name) in PROTOCOLS.items():
-            if published := find_published(name, scale, row_name, protocol):
-                levels[row_name] = published[0]
+        for protocol in (FLOAT, UINT8):
+            if (row := protocol.network) and (published := find_published(name, scale, row, protocol.name)):
+                levels[row] = published[0]
     elif scores:
         notes.append("No lines of reference: the runs were not validated on one and the same of the sets above.")
-    if PROTOCOLS["uint8"][1] in levels:
+    if UINT8.network in levels:
         notes.append("Validation is in the float protocol; IDN (Original) was published in the other one.")
     recipes = [run.facts["recipe"] if isinstance(run.facts.get("recipe"), dict) else {} for _, run in trained]
     if len({(str(recipe.get("loss")), str(recipe.get("data"))) for recipe in recipes}) > 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idn_data.patches.recipe import SCALES
-from idn_data.scores.benchmark import BICUBIC
+from idn_data.scores.methods import BICUBIC
 from idn_train.metrics import read_rows
 from idn_train.weightfile import read_tensors, tidy_name
 

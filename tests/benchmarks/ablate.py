@@ -18,7 +18,7 @@ import torch
 
 from idn_data.images.sets import find_data_root
 from idn_data.patches.recipe import Recipe
-from idn_data.scores.benchmark import open_set
+from idn_data.scores.sets import open_set
 from idn_train.batches import load_patches
 from idn_train.config import make_config
 from idn_train.device import choose_device, choose_precision

@@ -22,7 +22,7 @@ import torch
 
 from idn_data import imresize
 from idn_data.images.decode import read_y
-from idn_data.matlab.color import im2double
+from idn_data.matlab.classes import im2double
 from idn_train import load_caffemodel
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from idn_data import imresize, modcrop, psnr, read_image, rgb2ycbcr, shave
 from idn_data.images.sets import find_data_root
-from idn_data.matlab.color import im2double, im2uint8
-from idn_data.scores.benchmark import open_set
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.scores.sets import open_set
 
 Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 

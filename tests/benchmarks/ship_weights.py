@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from idn_data.images.sets import find_data_root, find_present_sets
-from idn_data.scores.benchmark import evaluate, open_set
+from idn_data.scores.benchmark import evaluate
+from idn_data.scores.sets import open_set
 from idn_data.scores.tables import format_comparison
 from idn_train.checkpoint import load_weights, save_weights
 from idn_train.upscale import make_method

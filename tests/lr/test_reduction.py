@@ -8,7 +8,8 @@ from support.drawing import draw_photo
 
 from idn_data.lr.degrade import cut_picture, reduce_picture
 from idn_data.lr.reduction import choose_reduction
-from idn_data.matlab.color import im2double, im2uint8, rgb2ycbcr
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.color import rgb2ycbcr
 from idn_data.matlab.resize import imresize
 
 

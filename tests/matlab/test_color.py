@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from idn_data.matlab.color import _round_uint8, im2double, im2uint8, rgb2y, rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.classes import im2double, im2uint8, round_to_integers
+from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.compiled import load_kernels
 
 if TYPE_CHECKING:
@@ -134,17 +135,17 @@ def test_ycbcr2rgb_is_the_exact_inverse_matrix() -> None:
     [
         (np.zeros((2, 2), np.uint8), r"uint8 \(2, 2\)"),
         (np.zeros((2, 2, 4), np.uint8), r"uint8 \(2, 2, 4\)"),
-        (np.zeros((2, 2, 3)), r"float64 \(2, 2, 3\)"),
+        (np.zeros((2, 2, 1)), r"float64 \(2, 2, 1\)"),
     ],
 )
-def test_colour_wants_three_planes_of_uint8(function: object, image: NDArray[np.generic], said: str) -> None:
-    with pytest.raises(ValueError, match=rf"takes an H×W×3 uint8 image; got {said}"):
+def test_colour_wants_three_planes(function: object, image: NDArray[np.generic], said: str) -> None:
+    with pytest.raises(ValueError, match=rf"takes an H×W×3 image; got {said}"):
         function(image)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("image", [np.zeros((2, 2)), np.zeros((2, 2, 2), np.uint8)])
+@pytest.mark.parametrize("image", [np.zeros((2, 2, 1)), np.zeros((2, 2, 2), np.uint8)])
 def test_rgb2y_errors(image: NDArray[np.generic]) -> None:
-    with pytest.raises(ValueError, match="rgb2y takes an H×W×3 uint8 image; got"):
+    with pytest.raises(ValueError, match="rgb2y takes an H×W×3 image; got"):
         rgb2y(image)  # type: ignore[arg-type]
 
 
@@ -154,8 +155,6 @@ def test_im2double_is_the_quotient_and_im2uint8_its_inverse() -> None:
     assert double.dtype == np.float64
     assert double.ravel().tolist() == [float(Fraction(v, 255)) for v in range(256)]
     assert (im2uint8(double) == k).all()
-    with pytest.raises(ValueError, match="im2double takes a uint8 image; got uint16"):
-        im2double(k.astype(np.uint16))  # type: ignore[arg-type]
 
 
 def round_exactly(value: float) -> int:
@@ -173,7 +172,12 @@ def test_im2uint8_rounds_half_away_from_zero() -> None:
 def test_rounding_does_not_add_a_half_first() -> None:
     trap = 0.49999999999999994
     assert math.floor(trap + 0.5) == 1  # the sum rounds up
-    assert _round_uint8(np.array([trap, 0.5, 1.4999999999999998, 254.49999999999997])).tolist() == [0, 1, 1, 254]
+    assert round_to_integers(np.array([trap, 0.5, 1.4999999999999998, 254.49999999999997]), np.uint8).tolist() == [
+        0,
+        1,
+        1,
+        254,
+    ]
 
 
 def test_im2uint8_near_every_half() -> None:
@@ -185,8 +189,8 @@ def test_im2uint8_near_every_half() -> None:
 
 
 def test_im2uint8_clamps() -> None:
-    got = im2uint8(np.array([-0.2, -1e-300, 0.0, 1.0, 1.0000001, 7.5, np.inf, -np.inf]))
-    assert got.tolist() == [0, 0, 0, 255, 255, 255, 255, 0]
+    got = im2uint8(np.array([-1, -0.2, -1e-300, 0.0, 1.0, 1.0000001, 2]))
+    assert got.tolist() == [0, 0, 0, 0, 255, 255, 255]
 
 
 def test_im2uint8_of_single() -> None:
@@ -195,6 +199,6 @@ def test_im2uint8_of_single() -> None:
 
 
 def test_the_kernels_round_alike() -> None:
-    round_to_uint8 = load_kernels().round_to_uint8
+    round_half_away = load_kernels().round_half_away
     values = [-3.0, -0.5, 0.0, 0.49999999999999994, 0.5, 1.5, 2.5, 254.49999999999997, 254.5, 255.0, 300.0]
-    assert [int(round_to_uint8(v)) for v in values] == [round_exactly(v) for v in values]
+    assert [int(round_half_away(v, 0.0, 255.0)) for v in values] == [round_exactly(v) for v in values]

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from idn_data.matlab.color import im2uint8
+from idn_data.images.decode import read_image, read_y
+from idn_data.images.variants import modcrop
+from idn_data.matlab.classes import im2double, im2uint8, im2uint16
 from idn_data.matlab.quality import psnr, ssim
-from idn_data.scores.protocols import score, shave
+from idn_data.matlab.resize import imresize
+from idn_data.scores.protocols import PROTOCOLS, score, shave
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 RNG = np.random.default_rng(2004)
@@ -149,9 +155,9 @@ def test_score_uint8() -> None:
 
 def test_score_does_not_see_the_border() -> None:
     changed = NOISY.copy()
-    changed[:3], changed[-3:], changed[:, :3], changed[:, -3:] = 9, 9, 9, 9
+    changed[:3], changed[-3:], changed[:, :3], changed[:, -3:] = 2, 2, 2, 2
     assert score(changed, REFERENCE, 3, "float") == score(NOISY, REFERENCE, 3, "float")
-    changed[3, 3] = 9
+    changed[3, 3] = 2
     assert score(changed, REFERENCE, 3, "float") != score(NOISY, REFERENCE, 3, "float")
 
 
@@ -161,9 +167,103 @@ def test_score_float_does_not_clip() -> None:
 
 
 def test_score_errors() -> None:
-    with pytest.raises(ValueError, match="unknown protocol 'single'; one of float, uint8"):
+    with pytest.raises(ValueError, match="unknown protocol 'single'; one of float, uint8, y, rgb"):
         score(NOISY, REFERENCE, 2, "single")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot shave 8 pixels off each side of a 16x19 image"):
         score(NOISY, REFERENCE, 8, "float")
     with pytest.raises(ValueError, match="of one shape"):
         score(NOISY[:-1], REFERENCE, 2, "float")
+
+
+def test_score_takes_pictures_of_8_and_16_bits() -> None:
+    """Values in 0…255 were taken for intensities in [0, 1]: any two pictures scored (inf, 1.0)."""
+    sr, gt = im2uint8(NOISY), im2uint8(REFERENCE)
+    for protocol in ("float", "uint8"):
+        wanted = score(sr / 255, gt / 255, 2, protocol)
+        assert score(sr, gt, 2, protocol) == wanted
+        assert score(sr, gt / 255, 2, protocol) == wanted
+        assert score(im2uint16(sr), im2uint16(gt), 2, protocol) == pytest.approx(wanted, abs=1e-12)
+        assert wanted[0] < 30
+        with pytest.raises(ValueError, match=r"takes floats in \[0, 1\]; these go from 0 to 25\d; divide"):
+            score(sr.astype(float), gt / 255, 2, protocol)
+
+
+@pytest.mark.parametrize("protocol", ["float", "uint8"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 2.5, -1.5])
+def test_score_refuses_what_is_no_intensity(protocol: str, bad: float) -> None:
+    changed = NOISY.copy()
+    changed[8, 8] = bad
+    with pytest.raises(ValueError, match=r"holds NaN; look|takes floats in \[0, 1\]; these go from"):
+        score(changed, REFERENCE, 2, protocol)
+
+
+def weigh_exactly(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Y of 8-bit colour in 0…255 by BT.601, not rounded."""
+    weights = (Fraction(65481, 255000), Fraction(128553, 255000), Fraction(24966, 255000))
+    rows = [
+        [float(16 + sum(w * v for w, v in zip(weights, pixel, strict=True))) for pixel in row]
+        for row in picture.tolist()
+    ]
+    return np.array(rows)
+
+
+def test_score_y() -> None:
+    a, b = (np.random.default_rng(k).integers(0, 256, (18, 17, 3), dtype=np.uint8) for k in (1, 2))
+    y, z = (weigh_exactly(v)[2:-2, 2:-2] for v in (a, b))
+    wanted = 10 * math.log10(255**2 / np.mean((y - z) ** 2)), measure_ssim(y, z, 255.0, True)
+    assert score(a, b, 2, "y") == pytest.approx(wanted, abs=1e-10)
+    grey = a[:, :, 0], b[:, :, 0]
+    assert score(*grey, 2, "y") == pytest.approx(score(*grey, 2, "uint8"), abs=1e-12)
+
+
+def test_score_rgb() -> None:
+    a, b = (np.random.default_rng(k).integers(0, 256, (30, 29, 3), dtype=np.uint8) for k in (1, 2))
+    y, z = (v[8:-8, 8:-8].astype(float) for v in (a, b))
+    ssims = [measure_ssim(y[:, :, k], z[:, :, k], 255.0, True) for k in range(3)]
+    wanted = 10 * math.log10(255**2 / np.mean((y - z) ** 2)), np.mean(ssims)
+    assert score(a, b, 2, "rgb") == pytest.approx(wanted, abs=1e-10)
+    assert score(a, b, 2, "rgb", border=3) == score(a[1:-1, 1:-1], b[1:-1, 1:-1], 2, "rgb", border=2)
+
+
+def test_scores_of_pictures_refuse_the_rest() -> None:
+    a = np.zeros((40, 40, 3), np.uint8)
+    for protocol in ("y", "rgb"):
+        with pytest.raises(TypeError, match=f"protocol {protocol} takes uint8; got float64"):
+            score(a / 255, a / 255, 2, protocol)
+        with pytest.raises(ValueError, match=r"must be of one shape; SR is \(40, 40, 3\), GT \(40, 40\)"):
+            score(a, a[:, :, 0], 2, protocol)
+        with pytest.raises(ValueError, match=r"compares pictures, \(H, W, 3\) or \(H, W\); got \(40, 40, 4\)"):
+            score(np.zeros((40, 40, 4), np.uint8), a, 2, protocol)
+    for protocol in ("y", "uint8"):
+        small = a[:13, :, 0]
+        with pytest.raises(ValueError, match="at least 11x11 pixels within the border; got 9x36"):
+            score(small, small, 2, protocol)
+
+
+def test_the_table_of_protocols() -> None:
+    assert list(PROTOCOLS) == ["float", "uint8", "y", "rgb"]
+    assert [p.border(4) for p in PROTOCOLS.values()] == [4, 4, 4, 10]
+    assert [p.boundary for p in PROTOCOLS.values()] == ["symmetric", "replicate", "symmetric", "symmetric"]
+    assert [p.find_row("bicubic") for p in PROTOCOLS.values()] == ["bicubic", None, None, None]
+    rows = [p.find_row("mine") for p in PROTOCOLS.values()]
+    assert rows == ["IDN (TensorFlow) finetune", "IDN (Original)", None, None]
+
+
+def test_rcan_scores_what_its_paper_says(data_root: Path, matlab_folder: Path) -> None:
+    """RCAN's own pictures (yulunzhang/RCAN), ×4 on Set5: 32.63 dB / 0.9002 in table 2 of the paper (ECCV 2018)."""
+    scores = []
+    for path in sorted((matlab_folder / "rcan_sr").glob("*_RCAN_x4.png")):
+        name = path.name.split("_")[0]
+        sr = read_image(path)
+        gt = modcrop(read_image(data_root / "test_data" / "Set5" / f"{name}_GT.bmp"), 4)
+        scores.append(score(sr, gt, 4, "y"))
+    assert len(scores) == 5
+    psnr_db, similarity = np.mean(scores, axis=0)
+    assert (f"{psnr_db:.2f}", f"{similarity:.4f}") == ("32.63", "0.9002")
+
+
+def test_butterfly_as_8_bits(data_root: Path) -> None:
+    gt = modcrop(read_y(data_root / "test_data" / "Set5" / "butterfly_GT.bmp"), 4)
+    sr = im2uint8(imresize(imresize(im2double(gt), 1 / 4), 4).clip(0, 1))
+    psnr_db, similarity = score(sr, gt, 4, "uint8")
+    assert (f"{psnr_db:.4f}", f"{similarity:.4f}") == ("22.0975", "0.7369")

@@ -17,8 +17,10 @@ from support.drawing import draw_photo
 from support.htmlpages import HOSTILE, read_page, read_tables, say
 
 from cli import main
-from idn_data.scores.benchmark import Method, evaluate, open_set
+from idn_data.scores.benchmark import evaluate
 from idn_data.scores.figure import make_panels
+from idn_data.scores.methods import Method
+from idn_data.scores.sets import open_set
 from idn_train.metrics import write_rows
 from idn_train.report.make import find_crop, find_images, make_picture, make_report
 from idn_train.report.runs import Point, Run, read_runs
@@ -150,7 +152,7 @@ def test_the_crop_is_where_two_images_differ_the_most(shape: tuple[int, ...]) ->
 
 
 def test_a_picture_is_cropped_alike_in_all_views_and_scored_whole(photos: Path) -> None:
-    from idn_data.scores.benchmark import BICUBIC
+    from idn_data.scores.methods import BICUBIC
 
     path = photos / "harbour.bmp"
     picture, whole = make_picture(path, 4, [BICUBIC, BLACK], 40), make_panels(path, 4, [BICUBIC, BLACK])

@@ -11,16 +11,25 @@ from PIL import Image
 
 from idn_data.images.decode import list_images, read_image
 from idn_data.images.sources import BadImagesError
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.color import rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.quality import psnr, ssim
 from idn_data.matlab.resize import imresize
+from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.recipe import SCALES
-from idn_data.scores.benchmark import BICUBIC, Method, evaluate, find_published, open_set, upscale_bicubic
+from idn_data.scores import protocols
+from idn_data.scores.benchmark import evaluate, find_published
+from idn_data.scores.methods import BICUBIC, Method, upscale_bicubic
+from idn_data.scores.sets import open_set
 from idn_data.scores.testset import make_test, make_test_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from idn_data.matlab.weights import Boundary
+    from idn_data.scores.protocols import ProtocolName
 
 # bicubic as the README of IDN-TensorFlow prints it: PSNR in dB, SSIM
 PUBLISHED = {
@@ -39,12 +48,14 @@ def find_images(data_root: Path, name: str) -> Path:
 
 
 def work_out(folder: Path, scale: int, protocol: str) -> tuple[float, float]:
-    """The bicubic baseline of a folder, in the words of the protocol."""
+    """The bicubic baseline of a folder, in the words of the protocol; uint8 repeats the edge pixel at the border."""
+    boundary: Boundary = "replicate" if protocol == "uint8" else "symmetric"
     scores = []
     for path in list_images(folder):
         pair = make_test_pair(read_image(path), scale)
         h, w = pair.gt.shape
-        sr, gt = (a[scale : h - scale, scale : w - scale] for a in (imresize(pair.lr, scale), pair.gt))
+        sr = imresize(imresize(pair.gt, 1 / scale, boundary=boundary), scale, boundary=boundary)
+        sr, gt = (a[scale : h - scale, scale : w - scale] for a in (sr, pair.gt))
         if protocol == "uint8":
             sr, gt = (np.floor(np.clip(a * 255, 0, 255) + 0.5) for a in (sr, gt))
             error = np.mean((sr - gt) ** 2)
@@ -112,6 +123,7 @@ def test_rows(photos: Path, tmp_path: Path) -> None:
             "set": "photos", "scale": 3, "method": "bicubic", "protocol": protocol, "images": 5,
             "published_psnr": None, "published_ssim": None, "channel": "Y", "border": 3,
             "digest": hashlib.sha256(lines.encode()).hexdigest(), "registered": False,
+            "boundary": "replicate" if protocol == "uint8" else "symmetric",
         }  # fmt: skip
     assert [(i.image, i.protocol) for i in images] == [(n.split(".")[0], p) for n in names for p in ("float", "uint8")]
     for protocol, score in zip(("float", "uint8"), scores, strict=True):
@@ -151,7 +163,7 @@ def test_mat_files_score_as_their_images(photos: Path, tmp_path: Path, scale: in
     make_test(photos, tmp_path / "mat", workers=2)
     of_images, of_mats = (open_set(str(folder), tmp_path) for folder in (photos, tmp_path / "mat"))
     assert (of_images.mat, of_mats.mat) == (False, True)
-    scores = [evaluate(BICUBIC, s, scale) for s in (of_images, of_mats)]
+    scores = [evaluate(BICUBIC, s, scale, boundary="symmetric") for s in (of_images, of_mats)]
     for one, other in zip(scores[0][1], scores[1][1], strict=True):
         assert replace(other, set="photos") == one
     for one, other in zip(scores[0][0], scores[1][0], strict=True):
@@ -215,6 +227,46 @@ def test_image_too_small_for_the_border(tmp_path: Path) -> None:
         evaluate(BICUBIC, open_set(str(folder), tmp_path), 4)
 
 
+@pytest.mark.parametrize("protocol", ["y", "rgb"])
+def test_pictures_are_composed_and_compared(photos: Path, tmp_path: Path, protocol: ProtocolName) -> None:
+    (mean,), images = evaluate(BICUBIC, open_set(str(photos), tmp_path), 2, (protocol,))
+    assert (mean.channel, mean.border) == (("Y", 2) if protocol == "y" else ("RGB", 8))
+    for path, found in zip(list_images(photos), images, strict=True):
+        gt = read_image(path)[: read_image(path).shape[0] // 2 * 2, : read_image(path).shape[1] // 2 * 2]
+        if gt.ndim == 2:
+            sr = im2uint8(imresize(imresize(im2double(gt), 0.5), 2).clip(0, 1))
+        else:
+            ycbcr = rgb2ycbcr(gt)
+            y = im2uint8(imresize(imresize(im2double(ycbcr[:, :, 0]), 0.5), 2).clip(0, 1))
+            colour = [imresize(imresize(np.ascontiguousarray(ycbcr[:, :, k]), 0.5), 2) for k in (1, 2)]
+            sr = ycbcr2rgb(np.dstack([y, *colour]))
+        assert (found.psnr, found.ssim) == protocols.score(sr, gt, 2, protocol)
+
+
+def test_pictures_of_mat_files_are_not_there(photos: Path, tmp_path: Path) -> None:
+    make_test(photos, tmp_path / "mat", (2,))
+    with pytest.raises(ValueError, match="harbour: the protocol y compares pictures"):
+        evaluate(BICUBIC, open_set(str(tmp_path / "mat"), tmp_path), 2, ("y",))
+
+
+@pytest.mark.parametrize("mat", [False, True])
+def test_images_too_small_are_named_before_anything_is_computed(tmp_path: Path, mat: bool) -> None:
+    """SSIM's window needs 11 pixels: the error had the size alone, after all other images were scored."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, size in (("large", (40, 40)), ("tiny", (17, 40)), ("wee", (40, 17))):
+        Image.new("L", size).save(folder / f"{name}.png")
+    if mat:
+        make_test(folder, tmp_path / "mat", (4,))
+        folder = tmp_path / "mat"
+    calls = []
+    method = Method("net", lambda lr, scale: calls.append(lr))  # type: ignore[func-returns-value]
+    said = rf"{folder.name} x4: too small for the protocol uint8: tiny \(40x16\), wee \(16x40\); .* at least 11x11"
+    with pytest.raises(ValueError, match=said):
+        evaluate(method, open_set(str(folder), tmp_path), 4)
+    assert not calls
+
+
 # --- methods ---
 
 
@@ -251,7 +303,7 @@ def test_a_perfect_method(photos: Path, tmp_path: Path) -> None:
         pair = make_test_pair(read_image(path), 2)
         truth[pair.lr.tobytes()] = pair.gt
     method = Method("oracle", lambda lr, _: truth[lr.tobytes()])
-    scores, _ = evaluate(method, open_set(str(photos), tmp_path), 2)
+    scores, _ = evaluate(method, open_set(str(photos), tmp_path), 2, boundary="symmetric")
     assert [(s.psnr, s.ssim) for s in scores] == [(np.inf, 1.0)] * 2
 
 
@@ -273,6 +325,31 @@ def test_the_error_of_a_method_comes_through(photos: Path, tmp_path: Path) -> No
         evaluate(Method("net", fail), open_set(str(photos), tmp_path), 2)
 
 
-def test_upscale_bicubic_is_imresize() -> None:
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_upscale_bicubic_is_imresize(boundary: Boundary) -> None:
     lr = np.random.default_rng(0).random((7, 9))
-    np.testing.assert_array_equal(upscale_bicubic(lr, 3), imresize(lr, 3))
+    np.testing.assert_array_equal(upscale_bicubic(lr, 3, boundary), imresize(lr, 3, boundary=boundary))
+
+
+def test_each_protocol_has_its_border(photos: Path, tmp_path: Path) -> None:
+    """Each LR is asked for with the border of its protocol, and once for all protocols of a border."""
+    seen: list[tuple[bytes, str]] = []
+
+    def upscale(lr: NDArray[np.float64], scale: int, boundary: Boundary) -> NDArray[np.float64]:
+        seen.append((lr.tobytes(), boundary))
+        return upscale_bicubic(lr, scale, boundary)
+
+    method, test_set = Method("mine", upscale, bordered=True), open_set(str(photos), tmp_path)
+    scores, _ = evaluate(method, test_set, 2, ("float", "uint8", "y"))
+    assert [s.boundary for s in scores] == ["symmetric", "replicate", "symmetric"]
+    wanted = []
+    for path in list_images(photos):
+        gt = make_test_pair(read_image(path), 2).gt
+        wanted += [(imresize(gt, 0.5, boundary=b).tobytes(), b) for b in BOUNDARIES]
+    assert seen == wanted
+    seen.clear()
+    scores, _ = evaluate(method, test_set, 2, ("float", "uint8"), boundary="replicate")
+    assert [s.boundary for s in scores] == ["replicate"] * 2
+    assert seen == wanted[1::2]
+    with pytest.raises(ValueError, match="unknown boundary 'circular'; one of symmetric, replicate"):
+        evaluate(method, test_set, 2, boundary="circular")  # type: ignore[arg-type]

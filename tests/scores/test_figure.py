@@ -9,8 +9,8 @@ from support.drawing import draw_photo
 
 from idn_data import imresize, score
 from idn_data.images.decode import ImageError
-from idn_data.scores.benchmark import BICUBIC, Method
 from idn_data.scores.figure import draw_figure, make_panels
+from idn_data.scores.methods import BICUBIC, Method
 from idn_data.scores.testset import compose_result, make_test_pair
 
 ACCENT = (214, 40, 40)

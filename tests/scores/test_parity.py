@@ -19,11 +19,10 @@ from support.mat73 import save_mat73
 from idn_data.images.decode import list_images, read_image
 from idn_data.images.sets import find_fixtures
 from idn_data.images.variants import modcrop
-from idn_data.matlab.color import im2double, im2uint8
+from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import METHODS
 from idn_data.scores import parity
-from idn_data.scores.benchmark import open_set
 from idn_data.scores.parity import (
     TOLERANCE,
     Reference,
@@ -35,6 +34,7 @@ from idn_data.scores.parity import (
     read_references,
     read_shipped,
 )
+from idn_data.scores.sets import open_set
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from idn_data.scores.tables import (
     format_comparison,
     format_csv,
     format_image_scores,
+    format_protocols,
     format_scores,
     format_survey,
     format_table,
@@ -80,3 +81,12 @@ def test_survey() -> None:
         ["Set5", "5", "1.7", "MB", "5", "0", "-"],
         ["Urban100", "100", "48.7", "MB", "0", "2", "48.7", "MB"],
     ]
+
+
+def test_protocols_say_what_they_compare() -> None:
+    scores = [replace(SCORE, protocol=p, boundary=b) for p, b in (("float", "symmetric"), ("rgb", "replicate"))]  # type: ignore[arg-type]
+    text = format_protocols([*scores, SCORE])
+    assert max(map(len, text.splitlines())) <= 80
+    first, second = " ".join(text.split()).split(" rgb ")
+    assert first.startswith("float Y channel, scale pixels shaved, symmetric borders of LR; doubles in [0, 1], PSNR")
+    assert second.startswith("RGB channel, scale + 6 pixels shaved, replicate borders of LR; 8-bit colour pictures")

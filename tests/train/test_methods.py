@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idn_data.scores.benchmark import BICUBIC, Method, evaluate, evaluate_sets, open_set
+from idn_data.scores.benchmark import evaluate, evaluate_sets
+from idn_data.scores.methods import BICUBIC, Method
+from idn_data.scores.sets import open_set
 from idn_train.checkpoint import save_weights
 from idn_train.methods import WrongScaleError, open_method, open_methods
 from idn_train.network import IDN
@@ -89,6 +91,6 @@ def test_a_picture_that_is_there_is_found_before_the_work(photos: Path, tmp_path
     [(True, False, "the authors' files"), (False, True, ".mat files"), (False, False, "not the authors' files")],
 )
 def test_a_set_says_where_it_is_from(photos: Path, registered: bool, mat: bool, origin: str) -> None:
-    from idn_data.scores.benchmark import TestSet
+    from idn_data.scores.sets import TestSet
 
     assert TestSet("a", photos, "0123456789abcdef", registered, mat, ()).describe() == f"a 0123456789ab ({origin})"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
-from idn_data import imresize
+from idn_data import BOUNDARIES, imresize
 from idn_train.network import IDN, SCALES, _spread_groups
 
 scales = pytest.mark.parametrize("scale", SCALES)
@@ -95,11 +95,14 @@ def test_numerical_gradient_of_the_whole_network(scale):
 
 
 @scales
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("size", [(240, 321), (64, 64), (1, 1), (1, 5), (2, 3), (7, 2)])
-def test_bicubic_inside_is_imresize(scale, size):
+def test_bicubic_inside_is_imresize(scale, size, boundary):
     lr = np.random.default_rng(0).random((2, *size))
-    expected = np.stack([imresize(image, scale) for image in lr])
-    got = IDN(scale).upscale_bicubic(torch.from_numpy(lr).float()[:, None])
+    expected = np.stack([imresize(image, scale, boundary=boundary) for image in lr])
+    network = IDN(scale)
+    network.boundary = boundary
+    got = network.upscale_bicubic(torch.from_numpy(lr).float()[:, None])
     assert np.abs(got[:, 0].numpy() - expected).max() < 1e-6
 
 

@@ -21,7 +21,7 @@ from idn_data.atomic import hold
 from idn_data.patches.recipe import Recipe
 from idn_data.patches.trainplan import plan_train
 from idn_data.patches.trainset import make_train
-from idn_data.scores.benchmark import open_set
+from idn_data.scores.sets import open_set
 from idn_train.batches import load_patches
 from idn_train.config import Config
 from idn_train.network import IDN

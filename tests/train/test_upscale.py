@@ -16,8 +16,10 @@ from support.drawing import draw_photo
 from idn_data import imresize, rgb2ycbcr, ycbcr2rgb
 from idn_data.images.decode import ImageError, list_images, read_image, read_y
 from idn_data.images.variants import modcrop
-from idn_data.matlab.color import im2double, im2uint8
-from idn_data.scores.benchmark import Method, evaluate, open_set, upscale_bicubic
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.scores.benchmark import evaluate
+from idn_data.scores.methods import Method, upscale_bicubic
+from idn_data.scores.sets import open_set
 from idn_data.scores.testset import compose_colour, compose_result, make_test_pair
 from idn_train.checkpoint import load_caffemodel, save_weights
 from idn_train.network import IDN, SCALES

@@ -1,0 +1,111 @@
+"""Test sets to be scored: found by name or folder, of images or .mat files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idn_data.images.decode import read_image
+from idn_data.images.sets import TEST_SETS, find_set, recognise_set
+from idn_data.images.sources import digest_sources, read_folder
+from idn_data.scores.protocols import ProtocolName, check_size
+from idn_data.scores.testset import TestPair, list_test_names, list_test_pairs, make_test_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from idn_data.workers import Progress
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A set to be scored: its name, its images or .mat files, and their digest."""
+
+    __test__ = False
+
+    name: str
+    folder: Path
+    digest: str
+    registered: bool
+    mat: bool
+    paths: tuple[Path, ...]
+    sizes: tuple[tuple[int, int], ...] = ()  # rows and columns of the images; of .mat files they are not known
+
+    def list_pairs(self, scale: int) -> list[Callable[[], TestPair]]:
+        """One function for each image that makes, or reads, its GT and LR: few images are in memory at once."""
+        if self.mat:
+            return list_test_pairs(self.folder, scale)
+        return [partial(_read_pair, path, scale) for path in self.paths]
+
+    def describe(self) -> str:
+        """Name, digest and origin, for people."""
+        origin = "the authors' files" if self.registered else ".mat files" if self.mat else "not the authors' files"
+        return f"{self.name} {self.digest[:12]} ({origin})"
+
+    def list_names(self, scale: int) -> list[str]:
+        """The images' names, in the order of `list_pairs`."""
+        return list_test_names(self.folder, scale) if self.mat else [path.stem for path in self.paths]
+
+    def list_sizes(self, scale: int) -> list[tuple[int, int]]:
+        """Rows and columns of each GT, in the order of `list_pairs`; reads the .mat files."""
+        if self.mat:
+            return [load().gt.shape for load in self.list_pairs(scale)]
+        return [(h // scale * scale, w // scale * scale) for h, w in self.sizes]
+
+
+def _read_pair(path: Path, scale: int) -> TestPair:
+    return make_test_pair(read_image(path), scale, path.stem)
+
+
+def open_set(name: str, root: Path, workers: int | None = None, progress: Progress | None = None) -> TestSet:
+    """Find a test set by name or folder: its images, or its .mat files where only those are.
+
+    Raises
+    ------
+    FileNotFoundError
+        Neither images nor .mat files.
+    BadImagesError
+        Some images cannot be read.
+    """
+    mat_folder = root / "test_data" / "mat" / name if name in TEST_SETS else Path(name)
+    try:
+        folder = find_set(name, root)
+        sources, _ = read_folder(folder, workers=workers, progress=progress)
+    except FileNotFoundError:
+        mats = sorted(mat_folder.glob("*_gt.mat"), key=lambda p: p.name)
+        if not mats:
+            raise
+        whole = hashlib.sha256()
+        for path in mats:
+            whole.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return TestSet(mat_folder.name, mat_folder, whole.hexdigest(), False, True, tuple(mats))
+    known, paths = recognise_set(sources), tuple(s.path for s in sources)
+    digest, sizes = digest_sources(sources), tuple((s.height, s.width) for s in sources)
+    return TestSet(known or folder.resolve().name, folder, digest, known is not None, False, paths, sizes)
+
+
+def check_sizes(test_set: TestSet, scale: int, protocols: Sequence[ProtocolName]) -> None:
+    """Refuse a set with images too small for a protocol, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        Names each of them.
+    """
+    for protocol in protocols:
+        small, why = [], ""
+        for name, (height, width) in zip(test_set.list_names(scale), test_set.list_sizes(scale), strict=True):
+            try:
+                check_size(height, width, scale, protocol)
+            except ValueError as error:
+                small.append(f"{name} ({height}x{width})")
+                why = why or str(error)
+        if small:
+            named = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
+            raise ValueError(
+                f"{test_set.name} x{scale}: too small for the protocol {protocol}: {named}; {why}; take such images "
+                "out of the folder, or choose another protocol or scale"
+            )
