@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, write_json, write_output
+from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, print_any_text, write_json, write_output
 
 # Only click is imported here, so that help is quick; each command imports what it needs.
 
@@ -21,6 +21,10 @@ SETS = ("Set5", "Set14", "B100", "Urban100")
 
 class Commands(click.Group):
     """Turns the library's errors into one line and exit code 1; usage errors are click's, exit code 2."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        print_any_text()
+        return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -115,7 +115,7 @@ def hold(path: Path | str) -> Iterator[None]:
     try:
         lock, descriptor = _lock(_name_lock(path), path)
     except _NoLocksError:  # so is the file system; then at least against processes of this machine
-        name = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
         lock, descriptor = _lock(Path(tempfile.gettempdir()) / f"idn-{name}.lock", path)
     try:
         yield
@@ -224,7 +224,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path | str, text: str, force: bool = False) -> None:
-    """Write a text file, UTF-8 with "\\n" line ends, whole or not at all."""
-    data = text.encode()
+    """Write a text file, UTF-8 with "\\n" line ends, whole or not at all; a name that is no text, as ``\\udcff``."""
+    data = text.encode(errors="backslashreplace")
     with write_whole(path, force, len(data)) as temporary:
         temporary.write_bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -9,6 +10,13 @@ import time
 from typing import Any
 
 import click
+
+
+def print_any_text() -> None:
+    """Let standard output and error write what their encoding lacks as ``\\u2026``, so that work done cannot fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class ProgressBar:
@@ -65,7 +73,7 @@ def load_kernels_aloud(quiet: bool) -> None:
     """Load the kernels; the first time on a machine they are compiled, which takes seconds and is said."""
     from threading import Timer
 
-    from idn_data.matlab.compiled import load_kernels
+    from idn_data.matlab.compiled import explain_cache, load_kernels
 
     said = "compiling the resize kernels, once on this machine"
     timer = Timer(1.5, lambda: None if quiet else click.echo(said, err=True))
@@ -75,12 +83,14 @@ def load_kernels_aloud(quiet: bool) -> None:
         load_kernels("idn_data.patches.kernels")
     finally:
         timer.cancel()
+    if (said := explain_cache()) and not quiet:
+        click.echo(said, err=True)
 
 
 def write_output(target: str | None, text: str) -> bool:
     """Write a report to the file its user named, or to standard output for ``-``; true if standard output is taken."""
     if target == "-":
-        click.echo(text, nl=False)
+        click.echo(text, sys.stdout, nl=False)
     elif target is not None:
         from idn_data.atomic import write_text
 
@@ -99,4 +109,9 @@ def write_json(target: str | None, value: object) -> bool:
         return None if isinstance(item, float) and not math.isfinite(item) else item
 
     value = tidy(value)
-    return write_output(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        text.encode((getattr(sys.stdout, "encoding", None) if target == "-" else None) or "utf-8")
+    except UnicodeEncodeError:  # a stream that lacks a letter, or the name of a file that is no text
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    return write_output(target, text)

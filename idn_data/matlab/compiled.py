@@ -1,9 +1,17 @@
-"""Modules of numba kernels, compiled on first use on a machine and then kept in numba's cache."""
+"""Modules of numba kernels, compiled on first use on a machine and then kept in numba's cache.
+
+numba keeps them beside the modules, or else below HOME, or where NUMBA_CACHE_DIR says. Where none of these can be
+written (a container, an installation of somebody else's), a folder of this user's among the temporary ones serves.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from functools import cache
 from importlib import import_module
@@ -11,7 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
+
+_unkept: list[str] = []  # what `explain_cache` says
 
 
 @cache
@@ -25,16 +36,88 @@ def load_kernels(module: str = "idn_data.matlab.kernels") -> ModuleType:
     module : str
         Its full name; the resampling kernels unless told otherwise.
     """
-    from filelock import FileLock
-
-    here = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:12]
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    with FileLock(Path(tempfile.gettempdir()) / f"idn-kernels-{user}-{here}.lock"):
+    private = find_private_folder()
+    with _one_process_at_a_time(private):
         from numba import config
 
-        before = config.SLP_VECTORIZE
+        before = config.SLP_VECTORIZE, config.CACHE_DIR
         config.SLP_VECTORIZE = 1  # off by default in numba; it puts the eight sums of `sum_columns` in one register
         try:
-            return import_module(module)
+            try:
+                return import_module(module)
+            except (RuntimeError, OSError) as error:  # numba finds no folder, or cannot write what it found
+                if isinstance(error, RuntimeError) and "cannot cache" not in str(error):
+                    raise
+            try:
+                config.CACHE_DIR = str(_make_cache_folder(private))
+                return import_module(module)
+            except (RuntimeError, OSError):
+                return _import_without_cache(module)
         finally:
-            config.SLP_VECTORIZE = before
+            config.SLP_VECTORIZE, config.CACHE_DIR = before
+
+
+def explain_cache() -> str | None:
+    """One line about kernels that are not kept where they should be; None where they are."""
+    return _unkept[-1] if _unkept else None
+
+
+def find_private_folder() -> Path | None:
+    """A folder among the temporary ones that nobody else may write or read, the same each time; None if there is none.
+
+    numba's cache is code: whoever may write it runs what he likes as the user who reads it. In a folder that all may
+    write, anybody can make this name first.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else "user"  # Windows has temporary folders for each user
+    try:
+        folder = Path(tempfile.gettempdir()) / f"idn-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+    except OSError:
+        return None
+    own = not hasattr(os, "getuid") or (facts.st_uid == os.getuid() and not facts.st_mode & 0o077)
+    return folder if own and stat.S_ISDIR(facts.st_mode) else None
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time(private: Path | None) -> Iterator[None]:
+    """Hold the lock of this installation, where there is a folder for it and its file system has locks."""
+    from filelock import FileLock
+
+    here = hashlib.sha256(os.fsencode(Path(__file__).resolve())).hexdigest()[:12]
+    with contextlib.ExitStack() as stack:
+        if private is not None:
+            with contextlib.suppress(OSError, NotImplementedError):
+                stack.enter_context(FileLock(private / f"kernels-{here}.lock"))
+        yield
+
+
+def _make_cache_folder(private: Path | None) -> Path:
+    """A folder for numba's cache: in the private one, or else a new one that ends with the process."""
+    if private is not None:
+        folder, until = private / "numba", ""
+        folder.mkdir(mode=0o700, exist_ok=True)
+    else:
+        folder, until = Path(tempfile.mkdtemp(prefix="idn-")), ", for this run alone"
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _unkept.append(_say_unkept(f"they are kept in {folder}{until}"))
+    return folder
+
+
+def _import_without_cache(module: str) -> ModuleType:
+    from numba.core.dispatcher import Dispatcher
+
+    keep = Dispatcher.enable_caching
+    Dispatcher.enable_caching = lambda _: None
+    try:
+        return import_module(module)
+    finally:
+        Dispatcher.enable_caching = keep
+        _unkept.append(_say_unkept("each run compiles them anew"))
+
+
+def _say_unkept(instead: str) -> str:
+    return (
+        f"compiled kernels cannot be kept beside idn or below HOME, where nothing can be written: {instead}; "
+        "NUMBA_CACHE_DIR=FOLDER names a better place"
+    )
