@@ -1,0 +1,190 @@
+"""Which SR picture belongs to which GT picture: pairs by name, found before anything is computed.
+
+Four rules are tried in this order, and the first that gives every picture exactly one partner is used:
+
+1. equal names, without the suffix;
+2. names without what the common layouts add at the end: the scale (``x4``, ``_x4``, ``-x4``), and the words GT, HR,
+   LR, LRBI, LRBD, LRBN, LRDN, SR, out and rlt after ``_`` or ``-``, one after another;
+3. the same, and without the method's name, which is that of the folder;
+4. the same, and without a last word that all names of the folder share, such as ``RCAN`` in ``baby_RCAN_x4.png``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idn_data.images.decode import list_images
+from idn_data.images.sets import TEST_SETS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WORDS = ("GT", "HR", "LR", "LRBI", "LRBD", "LRBN", "LRDN", "SR", "out", "rlt")
+_SPLIT = re.compile(r"[_-]")
+RULES = (
+    "equal names",
+    "names without the scale, GT, HR, LR, SR and the like",
+    "names without that and the method's name",
+    "names without that and the last word that all share",
+)
+
+
+class PairError(ValueError):
+    """Pictures that cannot be paired; `lines` holds one line for each of them."""
+
+    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
+        self.lines = tuple(lines)
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An SR picture and its GT; `name` is what both names share."""
+
+    name: str
+    sr: Path
+    gt: Path
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The pairs of one method, by which of `RULES` they were found, and the pictures left without a partner."""
+
+    method: str
+    rule: str
+    pairs: tuple[Pair, ...]
+    alone: tuple[Path, ...] = ()
+
+
+def group_pictures(paths: Sequence[Path | str]) -> dict[str, list[Path]]:
+    """Pictures by method: each folder is a method, and so are the single files that share a folder.
+
+    A method is named after its folder; where that is a scale or a known set (``RCAN/Set5/x4``), after the folder above.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder or file, or no image in a folder.
+    PairError
+        Two folders have one name.
+    """
+    groups: dict[Path, list[Path]] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            groups.setdefault(path.resolve(), []).extend(list_images(path))
+        elif path.is_file():
+            groups.setdefault(path.resolve().parent, []).append(path)
+        else:
+            raise FileNotFoundError(f"no such picture or folder: {path}; name the folder of the SR pictures")
+    named: dict[str, list[Path]] = {}
+    for folder, files in groups.items():
+        name = next((p.name for p in (folder, *folder.parents) if not _says_nothing(p.name)), folder.name)
+        if name in named:
+            raise PairError(f"two folders are called {name!r}; rename one, or name the methods with --method")
+        named[name] = sorted(dict.fromkeys(files), key=lambda p: p.name)
+    return named
+
+
+def _says_nothing(name: str) -> bool:
+    """Whether a folder's name is a scale, a known set or a word of the layouts, and so no method's."""
+    return bool(re.fullmatch(r"[xX]\d+(\.\d+)?", name)) or name in TEST_SETS or name in (*_WORDS, "BI", "BD", "")
+
+
+def pair_pictures(
+    method: str, sr: Sequence[Path], gt: Sequence[Path], scale: float, *, partial: bool = False
+) -> Pairing:
+    """Find for each SR picture its GT by the first of `RULES` that fits them all.
+
+    Parameters
+    ----------
+    method : str
+        The method's name, which may stand in the names of its pictures.
+    sr, gt : sequence of path
+        The pictures; a single SR and a single GT are a pair whatever their names.
+    scale : float
+        As the names may say it: 4 for ``x4``.
+    partial : bool
+        Leave out pictures without a partner, of either kind, as long as some pairs are left.
+
+    Returns
+    -------
+    Pairing
+        Pairs in the order of the GT pictures.
+
+    Raises
+    ------
+    PairError
+        A picture has no partner or several, by the rule that pairs most of them.
+    """
+    if len(sr) == len(gt) == 1:
+        return Pairing(method, "one picture each", (Pair(gt[0].stem, sr[0], gt[0]),))
+    best: tuple[Pairing, list[str]] | None = None
+    for rule, words in zip(RULES, _list_words(method, sr, scale), strict=True):
+        found, faults = _match(sr, gt, scale, words)
+        taken = {path for pair in found for path in (pair.sr, pair.gt)}
+        pairing = Pairing(method, rule, tuple(found), tuple(p for p in (*sr, *gt) if p not in taken))
+        if not faults and (not pairing.alone or (partial and found)):
+            return pairing
+        if best is None or len(found) > len(best[0].pairs):
+            best = pairing, faults
+    assert best is not None  # there are rules
+    raise _explain(*best, sr, gt)
+
+
+def _explain(pairing: Pairing, faults: Sequence[str], sr: Sequence[Path], gt: Sequence[Path]) -> PairError:
+    """What keeps a method's pictures from being paired, by the rule that pairs most of them."""
+    partners = {**dict.fromkeys(sr, "GT"), **dict.fromkeys(gt, "SR")}
+    lines = faults or [f"{path}: no {partners[path]} of this name" for path in pairing.alone]
+    some = f"{len(pairing.pairs)} of {max(len(sr), len(gt))} pictures pair by {pairing.rule}"
+    if faults:
+        advice = "rename them, or put them in folders of their own"
+    elif pairing.pairs:
+        advice = "rename them, or leave them out with --partial"
+    else:
+        advice = "name the folder of their GT with --gt, and their scale with --scale"
+    return PairError(f"{pairing.method}: {some}; {advice}", lines)
+
+
+def _list_words(method: str, sr: Sequence[Path], scale: float) -> list[set[str] | None]:
+    """For each of `RULES`, the words that are taken off the ends of SR's names; None for names as they are."""
+    words = {word.casefold() for word in _WORDS}
+    named = words | {part.casefold() for part in (method, *_SPLIT.split(method))}
+    last = {_SPLIT.split(_strip(p.stem, scale, words))[-1].casefold() for p in sr}
+    shared = len(last) == 1 and len(sr) > 1 and not re.fullmatch(r"x?[\d.]+", min(last))  # another scale is no word
+    return [None, words, named, named | (last if shared else set())]
+
+
+def _strip(stem: str, scale: float, words: set[str]) -> str:
+    """A name without the scale and the words at its end, as long as something is left."""
+    size = re.compile(rf"^(.*?)[_-]?[xX]{scale:g}$")
+    while True:
+        if (found := size.match(stem)) and found[1]:
+            stem = found[1]
+            continue
+        head, cut, tail = max(stem.rpartition("_"), stem.rpartition("-"), key=lambda part: len(part[0]))
+        if not (cut and head and tail.casefold() in words):
+            return stem
+        stem = head
+
+
+def _match(
+    sr: Sequence[Path], gt: Sequence[Path], scale: float, words: set[str] | None
+) -> tuple[list[Pair], list[str]]:
+    """The pairs of equal cleaned names, and a line for each name that several pictures of one kind have."""
+    known = {word.casefold() for word in _WORDS}  # the method's name is no part of a GT's
+    by_name: dict[str, tuple[list[Path], list[Path]]] = {}
+    for kind, (paths, taken) in enumerate(((gt, known), (sr, words))):
+        for path in paths:
+            name = path.stem if words is None or taken is None else _strip(path.stem, scale, taken)
+            by_name.setdefault(name, ([], []))[kind].append(path)
+    pairs, faults = [], []
+    for name, (gts, srs) in by_name.items():
+        if len(gts) == len(srs) == 1:
+            pairs.append(Pair(name, srs[0], gts[0]))
+        elif gts and srs:
+            many, what = (srs, "SR") if len(srs) > 1 else (gts, "GT")
+            faults.append(f"{name}: {len(many)} {what} pictures, {', '.join(p.name for p in many[:3])}")
+    return pairs, faults
