@@ -606,6 +606,73 @@ def evaluate_command(
         click.echo(f"  {test_set.describe()}")
 
 
+@main.command("score", short_help="Score anybody's SR pictures.")
+@click.argument("sr", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SR...")
+@click.option("--gt", multiple=True, required=True, type=click.Path(path_type=Path), help="The GT: folder or file.")
+@click.option("--scale", type=click.FloatRange(0, min_open=True), required=True, help="Of the SR, such as 4.")
+@click.option(
+    "--protocol", "protocols", type=click.Choice(("float", "uint8", "y", "rgb")), multiple=True,
+    default=("y",), show_default=True, help="Repeatable.",
+)  # fmt: skip
+@click.option("--border", type=click.IntRange(0), help="Pixels shaved off each side.  [default: the protocol's]")
+@click.option("--method", "methods", multiple=True, help="Names of the methods, in order.  [default: the folders']")
+@click.option("--crop-gt", is_flag=True, help="Cut GT that is larger by less than the scale.")
+@click.option("--partial", is_flag=True, help="Leave out pictures without a partner.")
+@click.option("--published", is_flag=True, help="Lay the published figures beside, where the set is known.")
+@click.option("--per-image", is_flag=True, help="Also print the score of each picture.")
+@click.option("--dry-run", is_flag=True, help="Show which pictures pair, and compute nothing.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write all scores as CSV; - is standard output.")
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write the table as Markdown.")
+@workers_option
+@json_option
+@quiet_option
+def score_command(
+    sr: tuple[Path, ...], gt: tuple[Path, ...], scale: float, protocols: tuple[Any, ...], border: int | None,
+    methods: tuple[str, ...], crop_gt: bool, partial: bool, published: bool, per_image: bool, dry_run: bool,
+    csv_file: str | None, markdown_file: str | None, workers: int | None, json_file: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Score SR pictures from anywhere against their GT. Each folder of SR is a method, and a column.
+
+    Pictures pair by name. First equal names are tried, then names without the scale and words such as GT, HR, LR and
+    SR at their end (baby_SR and baby_HR_x4), then without the method's name, then without a last word that all share.
+
+    \b
+    Protocols:
+      y      Y of 8-bit colour, not rounded; border = scale (RCAN, EDSR, SAN, BasicSR)
+      rgb    all channels; border = scale + 6 (EDSR on DIV2K)
+      float  8-bit Y as doubles, MATLAB's psnr and ssim (IDN-TensorFlow)
+      uint8  8-bit Y, SSIM of valid windows (IDN-Caffe)
+    A grey picture is taken as it is; beside a colour one, as colour with equal channels.
+
+    \b
+    Examples:
+      idn score results/RCAN --gt Set5 --scale 4
+      idn score results/RCAN results/EDSR --gt Set5 --scale 4 --protocol y --protocol rgb --per-image
+      idn score sr/ --gt DIV2K_valid_HR --scale 2 --protocol rgb --dry-run
+    """
+    from idn_data.scores import scoring
+    from idn_data.scores.tables import format_method_rows, format_methods, format_pairs
+
+    plan = scoring.plan_scores(sr, gt, scale, methods=methods, crop_gt=crop_gt, partial=partial)
+    if not quiet:
+        for note in plan.notes:
+            click.echo(note, err=True)
+    if dry_run:
+        if not write_json(json_file, [pairing.row() for pairing in plan.pairings]):
+            click.echo(format_pairs(plan.pairings))
+        return
+    with ProgressBar(quiet) as progress:
+        scores = scoring.score_plan(plan, protocols, border=border, workers=workers, progress=progress)
+    rows = scores + (scoring.find_published_rows(scores) if published else [])
+    taken = [
+        write_json(json_file, [score.row() for score in scores]),
+        write_output(csv_file, format_method_rows(scores)),
+        write_output(markdown_file, format_methods(rows, per_image, markdown=True) + "\n"),
+    ]
+    if not any(taken):
+        click.echo(format_methods(rows, per_image))
+
+
 @main.command("validate", short_help="Compare imresize with MATLAB's values.")
 @click.option(
     "--reference",

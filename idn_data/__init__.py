@@ -28,6 +28,7 @@ _ROOMS = {
     "idn_data.scores.methods": ("Method",),
     "idn_data.scores.benchmark": ("evaluate",),
     "idn_data.scores.sets": ("open_set",),
+    "idn_data.scores.scoring": ("score_pictures",),
     "idn_data.scores.figure": ("draw_figure",),
     "idn_train.photos": ("read_photo",),
     "idn_data.lr.make": ("make_lr",),

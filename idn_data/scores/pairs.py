@@ -58,6 +58,11 @@ class Pairing:
     pairs: tuple[Pair, ...]
     alone: tuple[Path, ...] = ()
 
+    def row(self) -> dict[str, object]:
+        """The pairing as an item of a JSON list."""
+        pairs = [{"name": p.name, "sr": str(p.sr), "gt": str(p.gt)} for p in self.pairs]
+        return {"method": self.method, "rule": self.rule, "pairs": pairs, "alone": [str(p) for p in self.alone]}
+
 
 def group_pictures(paths: Sequence[Path | str]) -> dict[str, list[Path]]:
     """Pictures by method: each folder is a method, and so are the single files that share a folder.

@@ -76,6 +76,7 @@ UINT8 = Protocol(
 Y = Protocol(
     "y", "Y protocol", "Y", 0, "symmetric",
     "8-bit colour pictures, Y = 255·rgb2ycbcr in doubles, not rounded, PSNR with peak 255, SSIM of valid windows",
+    ("RCAN", "RCAN+"),
 )  # fmt: skip
 RGB = Protocol(
     "rgb", "RGB protocol", "RGB", 6, "symmetric",

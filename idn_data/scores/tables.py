@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from idn_data.images.fetch import Survey
     from idn_data.patches.trainplan import Estimate, TrainSet
     from idn_data.scores.benchmark import ImageScore, Score
+    from idn_data.scores.pairs import Pairing
+    from idn_data.scores.scoring import MethodScore
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -59,8 +61,7 @@ def format_comparison(scores: Sequence[Score], markdown: bool = False) -> str:
     head = ["set", "", "proto", "Bicubic", "IDN (Original)", "IDN (TF)", *methods]
     if not markdown:
         return format_table(head, rows)
-    lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return _format_markdown(head, rows, 3)
 
 
 def format_protocols(scores: Sequence[Score]) -> str:
@@ -129,3 +130,47 @@ def format_survey(surveys: Sequence[Survey]) -> str:
         lacking = format_bytes(s.bytes_lacking) if s.bytes_lacking else "-"
         rows.append([s.set, str(s.files), format_bytes(s.bytes), str(s.whole), str(s.wrong), lacking])
     return format_table(["set", "files", "size", "whole", "wrong", "lacking"], rows)
+
+
+def format_pairs(pairings: Sequence[Pairing]) -> str:
+    """Which SR picture pairs with which GT, and by which rule."""
+    blocks = []
+    for pairing in pairings:
+        rows = [[pair.name, str(pair.sr), str(pair.gt)] for pair in pairing.pairs]
+        rows += [["-", str(path), "no partner"] for path in pairing.alone]
+        blocks.append(f"{pairing.method}: paired by {pairing.rule}\n{format_table(['picture', 'SR', 'GT'], rows)}")
+    return "\n\n".join(blocks)
+
+
+def format_methods(scores: Sequence[MethodScore], per_picture: bool = False, *, markdown: bool = False) -> str:
+    """A table for each protocol, methods as columns: the mean, and each picture where `per_picture`."""
+    blocks = []
+    for name in dict.fromkeys(s.protocol for s in scores):
+        mine = [s for s in scores if s.protocol == name]
+        first, formula = mine[0], find_protocol(name).formula
+        pictures = list(dict.fromkeys(p.picture for s in mine for p in s.pictures)) if per_picture else []
+        rows = []
+        for picture in pictures:
+            held = [next((p for p in s.pictures if p.picture == picture), None) for s in mine]
+            rows.append([picture, *(_pair((p.psnr, p.ssim) if p else None) for p in held)])
+        rows.append([f"mean of {first.images}", *(_pair((s.psnr, s.ssim)) for s in mine)])
+        head = [f"{first.set} x{first.scale:g}", *(s.method for s in mine)]
+        title = f"protocol {name}: {formula}; {first.border} pixels shaved off each side"
+        blocks.append(f"{title}\n\n{_format_markdown(head, rows, 1) if markdown else format_table(head, rows)}")
+    return "\n\n".join(blocks)
+
+
+def format_method_rows(scores: Sequence[MethodScore]) -> str:
+    """CSV: a row for each picture, and one for the mean of each method."""
+    rows: list[dict[str, Any]] = []
+    for s in scores:
+        facts = {"set": s.set, "scale": f"{s.scale:g}", "method": s.method, "protocol": s.protocol, "border": s.border}
+        rows += [facts | {"picture": p.picture, "psnr": p.psnr, "ssim": p.ssim} for p in s.pictures]
+        rows.append(facts | {"picture": f"mean of {s.images}", "psnr": s.psnr, "ssim": s.ssim})
+    return format_csv(rows)
+
+
+def _format_markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """A Markdown table whose first `left` columns are set to the left, the others to the right."""
+    lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

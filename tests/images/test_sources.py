@@ -272,12 +272,13 @@ def test_recognise_the_real_sets(data_root: Path, name: str, count: int) -> None
 
 def test_published_values() -> None:
     published = read_published()
-    assert len(published) == 48
+    assert len(published) == 54
     assert published["Set5", 2, "bicubic"] == (33.68, 0.9304)
     assert published["Set14", 3, "bicubic"] == (27.54, 0.7746)
     assert published["Urban100", 4, "bicubic"] == (23.14, 0.6588)
     assert published["Set5", 2, "IDN (Original)"] == (37.83, 0.96)
     assert published["Set5", 4, "IDN (Original)"] == (31.82, 0.8903)
+    assert published["Set5", 4, "RCAN"] == (32.63, 0.9002)
     assert published["Set5", 4, "IDN (TensorFlow) pretrain"] == (31.24, 0.8797)
     assert published["Set5", 4, "IDN (TensorFlow) finetune"] == (31.39, 0.8846)
     for (name, _, _), (psnr, ssim) in published.items():
@@ -297,4 +298,5 @@ def test_published_values_get_worse_with_the_scale() -> None:
 def test_published_table_names_its_protocol() -> None:
     with (find_fixtures() / "published_scores.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert all(("uint8 protocol" if r["method"] == "IDN (Original)" else "float protocol") in r["note"] for r in rows)
+    own = {"IDN (Original)": "uint8 protocol", "RCAN": "y protocol", "RCAN+": "y protocol"}
+    assert all(own.get(r["method"], "float protocol") in r["note"] for r in rows)

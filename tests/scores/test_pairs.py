@@ -26,7 +26,7 @@ def paths(folder: str, *names: str) -> list[Path]:
         ("EDSR-baseline", ["baby_EDSR.png", "bird_EDSR.png"], ["baby.png", "bird.png"], 4, 2),
         ("rcan_sr", ["baby_RCAN_x4.png", "bird_RCAN_x4.png"], ["baby_GT.bmp", "bird_GT.bmp"], 4, 2),
         ("mine", ["baby_RCAN_x4.png", "bird_RCAN_x4.png"], ["baby_GT.bmp", "bird_GT.bmp"], 4, 3),
-        ("mine", ["img_001_SRF_4_SR.png", "img_002_SRF_4_SR.png"], ["img_001_SRF_4_HR.png", "img_002_SRF_4_HR.png"], 4, 1),
+        ("mine", ["img_1_SRF_4_SR.png", "img_2_SRF_4_SR.png"], ["img_1_SRF_4_HR.png", "img_2_SRF_4_HR.png"], 4, 1),
     ],
 )  # fmt: skip
 def test_each_rule(method: str, sr: list[str], gt: list[str], scale: float, rule: int) -> None:
@@ -49,7 +49,7 @@ def test_names_that_would_be_nothing_stay() -> None:
 
 def test_without_a_partner() -> None:
     sr, gt = paths("sr", "a_x4.png", "b_x4.png"), paths("gt", "a.png", "b.png", "c.png")
-    with pytest.raises(PairError, match="m: 2 of 3 pictures pair by names without the scale.*--partial") as caught:
+    with pytest.raises(PairError, match=r"m: 2 of 3 pictures pair by names without the scale.*--partial") as caught:
         pair_pictures("m", sr, gt, 4)
     assert caught.value.lines == (f"{gt[2]}: no SR of this name",)
     found = pair_pictures("m", sr, gt, 4, partial=True)
@@ -57,7 +57,7 @@ def test_without_a_partner() -> None:
 
 
 def test_another_scale_is_no_partner() -> None:
-    with pytest.raises(PairError, match="0 of 2 .* name the folder of their GT with --gt, and their scale"):
+    with pytest.raises(PairError, match=r"0 of 2 .* name the folder of their GT with --gt, and their scale"):
         pair_pictures("m", paths("sr", "a_x3.png", "b_x3.png"), paths("gt", "a.png", "b.png"), 4, partial=True)
 
 

@@ -1,0 +1,176 @@
+"""idn_data.scores.scoring: pictures from anywhere, RCAN's own figures, and what is said before anything is computed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from support.drawing import draw_photo
+
+from cli import main
+from idn_data import score_pictures
+from idn_data.matlab.classes import im2double
+from idn_data.matlab.color import rgb2y
+from idn_data.scores.pairs import PairError
+from idn_data.scores.protocols import score
+from idn_data.scores.scoring import plan_scores, score_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def save(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def blur(pixels: NDArray[np.uint8], amount: int) -> NDArray[np.uint8]:
+    """A worse picture: coarser levels."""
+    return pixels // amount * amount
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """GT of three pictures, one of them grey, and two methods' answers."""
+    for seed, name in enumerate(("a", "b", "grey")):
+        pixels = draw_photo(40 + 4 * seed, 48, seed)
+        pixels = pixels[:, :, 1] if name == "grey" else pixels
+        save(tmp_path / "gt" / f"{name}.png", pixels)
+        save(tmp_path / "good" / f"{name}_x4.png", blur(pixels, 4))
+        save(tmp_path / "worse" / f"{name}_x4_worse.png", blur(pixels, 16))
+    return tmp_path
+
+
+def run(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, ["score", *map(str, words)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_rcans_own_pictures_have_the_figures_of_its_paper(data_root: Path, matlab_folder: Path) -> None:
+    """RCAN, ECCV 2018, table 2: Set5 ×4, 32.63 dB / 0.9002."""
+    (found,) = score_pictures(matlab_folder / "rcan_sr", data_root / "test_data" / "Set5", 4)
+    assert (round(found.psnr, 2), round(found.ssim, 4)) == (32.63, 0.9002)
+    assert (found.set, found.images, found.border, found.channel) == ("Set5", 5, 4, "Y")
+    text = run(matlab_folder / "rcan_sr", "--gt", data_root / "test_data" / "Set5", "--scale", 4, "--published", "-q")
+    assert text.count("32.63/0.9002") == 2, "measured and published side by side"
+
+
+def test_every_protocol_is_the_librarys_score_of_each_pair(folders: Path) -> None:
+    found = score_pictures([folders / "good", folders / "worse"], folders / "gt", 4, ("y", "rgb", "float", "uint8"))
+    assert [(s.protocol, s.method) for s in found] == [
+        (p, m) for p in ("y", "rgb", "float", "uint8") for m in ("good", "worse")
+    ]
+    for s in found:
+        wanted = []
+        for row in s.pictures:
+            sr, gt = (np.array(Image.open(p)) for p in (
+                next((folders / s.method).glob(f"{row.picture}_*")), folders / "gt" / f"{row.picture}.png"
+            ))  # fmt: skip
+            if s.protocol in ("float", "uint8") and sr.ndim == 3:
+                sr, gt = rgb2y(sr), rgb2y(gt)
+            if s.protocol == "float":
+                sr, gt = im2double(sr), im2double(gt)
+            wanted.append(score(sr, gt, 4, s.protocol))
+            assert (row.psnr, row.ssim) == wanted[-1]
+        assert s.psnr == pytest.approx(np.mean([w[0] for w in wanted]), abs=1e-12)
+    assert found[0].psnr > found[1].psnr
+
+
+def test_a_border_of_ones_own(folders: Path) -> None:
+    (two,) = score_pictures(folders / "good", folders / "gt", 4, border=2)
+    (own,) = score_pictures(folders / "good", folders / "gt", 4)
+    assert (two.border, own.border) == (2, 4) and two.psnr != own.psnr
+
+
+def test_grey_beside_colour_counts_as_colour(tmp_path: Path) -> None:
+    grey = draw_photo(40, 40, 0)[:, :, 0]
+    save(tmp_path / "gt" / "a.png", grey)
+    save(tmp_path / "sr" / "a.png", np.repeat(blur(grey, 4)[:, :, None], 3, axis=2))
+    save(tmp_path / "same" / "a.png", blur(grey, 4))
+    beside, alone = score_pictures([tmp_path / "sr", tmp_path / "same"], tmp_path / "gt", 4)
+    # Y of grey colour is 219/255 of the grey
+    assert beside.psnr - alone.psnr == pytest.approx(20 * math.log10(255 / 219), abs=1e-6)
+
+
+def test_gt_that_was_not_cut(tmp_path: Path) -> None:
+    gt = draw_photo(43, 46, 0)
+    save(tmp_path / "gt" / "a.png", gt)
+    save(tmp_path / "sr" / "a.png", gt[:40, :44])
+    with pytest.raises(PairError, match="1 pictures cannot be scored; nothing was computed") as caught:
+        score_pictures(tmp_path / "sr", tmp_path / "gt", 4)
+    assert "SR is 40x44, GT 43x46; --crop-gt cuts GT" in caught.value.lines[0]
+    (found,) = score_pictures(tmp_path / "sr", tmp_path / "gt", 4, crop_gt=True)
+    assert found.psnr == math.inf and found.ssim == 1
+    save(tmp_path / "sr" / "a.png", gt[:39, :44])
+    with pytest.raises(PairError) as caught:
+        score_pictures(tmp_path / "sr", tmp_path / "gt", 4, crop_gt=True)
+    assert "name the GT of this very picture" in caught.value.lines[0]
+
+
+def test_more_than_8_bits(tmp_path: Path) -> None:
+    save(tmp_path / "gt" / "a.png", draw_photo(40, 40, 0)[:, :, 0])
+    Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(PairError) as caught:
+        score_pictures(tmp_path / "a.png", tmp_path / "gt", 4)
+    assert "more than 8 bits; scores are of 8-bit pictures; save it with 8 bits" in caught.value.lines[0]
+
+
+def test_jpeg_is_scored_with_a_word(folders: Path) -> None:
+    save(folders / "jpeg" / "a.jpg", draw_photo(40, 48, 0))
+    plan = plan_scores([folders / "jpeg"], [folders / "gt" / "a.png"], 4)
+    assert plan.notes == ("jpeg: 1 SR pictures are JPEG, whose own loss counts as the method's",)
+    assert score_plan(plan)[0].psnr < 60
+
+
+def test_too_small_names_the_picture(tmp_path: Path) -> None:
+    small = save(tmp_path / "sr" / "a.png", draw_photo(14, 14, 0))
+    with pytest.raises(ValueError, match=rf"{small}.*11x11"):
+        score_pictures(small, small, 4)
+
+
+def test_methods_may_be_named(folders: Path) -> None:
+    plan = plan_scores([folders / "good", folders / "worse"], [folders / "gt"], 4, methods=["A", "B"])
+    assert [p.method for p in plan.pairings] == ["A", "B"]
+    with pytest.raises(ValueError, match=r"1 names for 2 methods \(good, worse\); give one --method for each"):
+        plan_scores([folders / "good", folders / "worse"], [folders / "gt"], 4, methods=["A"])
+    with pytest.raises(ValueError, match="scale must be a positive number; got nan"):
+        plan_scores([folders / "good"], [folders / "gt"], math.nan)
+
+
+def test_the_command(folders: Path) -> None:
+    words = [folders / "good", folders / "worse", "--gt", folders / "gt", "--scale", 4, "-q"]
+    text = run(
+        *words, "--per-image", "--csv", folders / "s.csv", "--json", folders / "s.json", "--markdown", folders / "s.md"
+    )
+    head, _, *lines = text.splitlines()
+    assert head.startswith("protocol y: ") and head.endswith("; 4 pixels shaved off each side")
+    assert [line.split()[0] for line in lines] == ["gt", "a", "b", "grey", "mean"]
+    assert lines[0].split() == ["gt", "x4", "good", "worse"]
+    rows = json.loads((folders / "s.json").read_text())
+    assert [row["method"] for row in rows] == ["good", "worse"]
+    assert {"method", "scale", "protocol", "images", "psnr", "ssim"} <= set(rows[0]) and rows[0]["images"] == 3
+    with (folders / "s.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["picture"] for row in table] == ["a", "b", "grey", "mean of 3"] * 2
+    assert float(table[3]["psnr"]) == rows[0]["psnr"]
+    assert "| mean of 3 | " in (folders / "s.md").read_text()
+
+
+def test_a_dry_run_shows_the_pairs(folders: Path) -> None:
+    text = run(folders / "good", "--gt", folders / "gt", "--scale", 4, "--dry-run")
+    assert text.startswith("good: paired by names without the scale, GT, HR, LR, SR and the like\n")
+    assert "PSNR" not in text and text.count("_x4.png") == 3
+    (folders / "good" / "a_x4.png").unlink()
+    text = run(folders / "good", "--gt", folders / "gt", "--scale", 4, code=1)
+    assert "no SR of this name" in text and "--partial" in text
+    assert "no partner" in run(folders / "good", "--gt", folders / "gt", "--scale", 4, "--partial", "--dry-run")
