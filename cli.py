@@ -529,6 +529,7 @@ def make_test_command(
     type=click.Choice(BOUNDARIES),
     help="Border of the imresize that makes LR and of a network's bicubic.  [default: the protocol's]",
 )
+@click.option("--lr", type=click.Path(path_type=Path), metavar="DIR", help="LR pictures to take, instead of made ones.")
 @click.option("--self-ensemble", is_flag=True, help="Networks: mean of 8 orientations.")
 @click.option(
     "--save-images", type=click.Path(path_type=Path), metavar="DIR", help="Also save the SR images, in colour."
@@ -543,8 +544,9 @@ def make_test_command(
 @quiet_option
 def evaluate_command(
     methods: tuple[str, ...], sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...],
-    boundary: Any, self_ensemble: bool, save_images: Path | None, csv_file: str | None, markdown_file: str | None,
-    per_image: bool, workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
+    boundary: Any, lr: Path | None, self_ensemble: bool, save_images: Path | None, csv_file: str | None,
+    markdown_file: str | None, per_image: bool, workers: int | None, data_root: Path | None,
+    json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score METHODs on the test sets, beside the published numbers.
 
@@ -562,11 +564,12 @@ def evaluate_command(
       idn evaluate bicubic --set Set5 --scale 2
       idn evaluate bicubic idn --set Set5 --set Set14 --scale 4 --json scores.json
       idn evaluate runs/pretrain_x4/best.safetensors --set Set5
+      idn evaluate idn --set Set5 --scale 4 --lr LR/x4 --protocol y
     """
     from idn_data.images.sets import find_data_root, find_present_sets
     from idn_data.scores.benchmark import evaluate_sets
     from idn_data.scores.protocols import DEFAULT_PROTOCOLS
-    from idn_data.scores.sets import open_set
+    from idn_data.scores.sets import attach_lr, open_set
     from idn_data.scores.tables import (
         format_comparison,
         format_csv,
@@ -581,6 +584,8 @@ def evaluate_command(
             raise click.BadParameter(
                 f"{name!r} is no method; bicubic, idn, or a .safetensors of weights", param_hint="METHOD"
             )
+    if lr and (len(sets) != 1 or len(set(scales)) != 1):
+        raise click.UsageError("--lr takes the pictures of one --set at one --scale; give one of each")
     try:
         opened = open_methods(methods, [int(s) for s in scales], self_ensemble)
     except WrongScaleError as error:
@@ -589,6 +594,8 @@ def evaluate_command(
     root = find_data_root(data_root)
     with ProgressBar(quiet) as progress:
         test_sets = [open_set(name, root, workers) for name in sets or find_present_sets(root)]
+        if lr:
+            test_sets = [attach_lr(test_set, lr, int(scales[0])) for test_set in test_sets]
         scores, images = evaluate_sets(
             opened, test_sets, protocols or DEFAULT_PROTOCOLS, boundary=boundary, save_to=save_images, force=force,
             workers=workers, progress=progress,

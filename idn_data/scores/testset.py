@@ -16,7 +16,7 @@ from idn_data.images.decode import list_images, read_image
 from idn_data.images.sources import Source, check_outputs, read_folder
 from idn_data.images.variants import make_pair, modcrop
 from idn_data.matlab.classes import im2double, im2uint8
-from idn_data.matlab.color import rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.matfile import MAX_BYTES, MatFileError, read_mat
 from idn_data.matlab.resize import imresize
 from idn_data.patches.recipe import SCALES
@@ -39,7 +39,8 @@ class TestPair:
 
     gt : (s·h, s·w) float64, k/255; lr : (h, w) float64, not clipped; cb, cr : (s·h, s·w) uint8, None for grey;
     picture : GT as a picture, (s·h, s·w, 3) or grey (s·h, s·w) uint8, None where a .mat held Y alone;
-    boundary : the border of the imresize that made lr, None where a .mat held it.
+    boundary : the border of the imresize that made lr, None where a .mat or a picture held it;
+    lr_picture : the LR picture where there was one, (h, w, 3) or grey (h, w) uint8.
     """
 
     __test__ = False  # pytest takes the name for a test class
@@ -52,6 +53,7 @@ class TestPair:
     cr: NDArray[np.uint8] | None = None
     picture: NDArray[np.uint8] | None = None
     boundary: Boundary | None = None
+    lr_picture: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         h, w = self.lr.shape
@@ -82,6 +84,24 @@ def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> Test
     return TestPair(name, scale, im2double(gt), lr, cb, cr, picture, "symmetric")
 
 
+def replace_lr(pair: TestPair, picture: NDArray[np.uint8]) -> TestPair:
+    """The pair with an LR picture, (h, w, 3) or grey (h, w) uint8, in place of an LR made of GT.
+
+    LR is Y of ``rgb2ycbcr(im2double(picture))``, not rounded; of a grey picture, the picture. A grey picture beside a
+    colour one counts as colour with equal channels.
+    """
+    if picture.ndim == 2 and pair.cb is not None:
+        picture = np.repeat(picture[:, :, None], 3, axis=2)
+    if picture.ndim == 3 and pair.cb is None:
+        if pair.picture is None:
+            raise ValueError(f"{pair.name}: GT is Y alone, LR is colour; name the folder of GT's images")
+        grey = np.repeat(pair.picture[:, :, None], 3, axis=2)
+        pair = replace(make_test_pair(grey, pair.scale, pair.name), boundary=None)
+    double = im2double(picture)
+    lr = double if picture.ndim == 2 else rgb2y(double)
+    return replace(pair, lr=lr, boundary=None, lr_picture=picture)
+
+
 def change_boundary(pair: TestPair, boundary: Boundary) -> TestPair:
     """The pair with the LR that imresize makes with a border; an LR that a .mat held stays as it is."""
     if pair.boundary in (None, boundary):
@@ -95,10 +115,14 @@ def compose_colour(y: NDArray[np.floating], cb: NDArray[np.uint8], cr: NDArray[n
 
 
 def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8]:
-    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr go down and up again by bicubic."""
+    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr by bicubic, of LR or of GT reduced."""
     if pair.cb is None or pair.cr is None:
         return im2uint8(np.clip(sr, 0.0, 1.0))
     s, border = pair.scale, pair.boundary or "symmetric"
+    if pair.lr_picture is not None:
+        small = rgb2ycbcr(pair.lr_picture)
+        cb, cr = (imresize(np.ascontiguousarray(small[:, :, k]), s, boundary=border) for k in (1, 2))
+        return compose_colour(sr, cb, cr)
     cb, cr = (imresize(imresize(p, 1 / s, boundary=border), s, boundary=border) for p in (pair.cb, pair.cr))
     return compose_colour(sr, cb, cr)
 

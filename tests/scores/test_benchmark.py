@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from support.drawing import draw_photo
 
 from idn_data.images.decode import list_images, read_image
 from idn_data.images.sources import BadImagesError
 from idn_data.matlab.classes import im2double, im2uint8
-from idn_data.matlab.color import rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.quality import psnr, ssim
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import BOUNDARIES
@@ -20,7 +21,8 @@ from idn_data.patches.recipe import SCALES
 from idn_data.scores import protocols
 from idn_data.scores.benchmark import evaluate, find_published
 from idn_data.scores.methods import BICUBIC, Method, upscale_bicubic
-from idn_data.scores.sets import open_set
+from idn_data.scores.pairs import PairError
+from idn_data.scores.sets import TestSet, attach_lr, open_set
 from idn_data.scores.testset import make_test, make_test_pair
 
 if TYPE_CHECKING:
@@ -353,3 +355,52 @@ def test_each_protocol_has_its_border(photos: Path, tmp_path: Path) -> None:
     assert seen == wanted[1::2]
     with pytest.raises(ValueError, match="unknown boundary 'circular'; one of symmetric, replicate"):
         evaluate(method, test_set, 2, boundary="circular")  # type: ignore[arg-type]
+
+
+# --- LR pictures that exist ---
+
+
+@pytest.fixture
+def lr_set(tmp_path: Path) -> TestSet:
+    """Two GT pictures, in colour and grey, not cut, and their LR as 8-bit pictures of another name."""
+    for name, grey in (("a", False), ("b", True)):
+        pixels = draw_photo(47, 53, ord(name))
+        pixels = pixels[:, :, 0] if grey else pixels
+        (tmp_path / "gt").mkdir(exist_ok=True)
+        (tmp_path / "lr").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "gt" / f"{name}.png")
+        Image.fromarray(imresize(pixels[:44, :52], 0.25)).save(tmp_path / "lr" / f"{name}_LRBI_x4.png")
+    return open_set(str(tmp_path / "gt"), tmp_path)
+
+
+def test_lr_pictures_are_taken_as_they_are(lr_set: TestSet, tmp_path: Path) -> None:
+    taken = attach_lr(lr_set, tmp_path / "lr", 4)
+    assert "LR from" in taken.describe() and "LR from" not in lr_set.describe()
+    colour, grey = (load() for load in taken.list_pairs(4))
+    small = np.array(Image.open(tmp_path / "lr" / "a_LRBI_x4.png"))
+    assert np.array_equal(colour.lr, rgb2y(im2double(small))) and colour.gt.shape == (44, 52)
+    assert np.array_equal(grey.lr, im2double(np.array(Image.open(tmp_path / "lr" / "b_LRBI_x4.png"))))
+    (y,), _ = evaluate(BICUBIC, taken, 4, ["y"])
+    wanted = []
+    for pair in (colour, grey):
+        sr = imresize(pair.lr, 4)
+        if pair.lr_picture is not None and pair.lr_picture.ndim == 3:
+            ycbcr = rgb2ycbcr(small)
+            planes = [im2uint8(np.clip(sr, 0, 1)), *(imresize(ycbcr[:, :, k].copy(), 4) for k in (1, 2))]
+            picture = ycbcr2rgb(np.stack(planes, axis=2))
+        else:
+            picture = im2uint8(np.clip(sr, 0, 1))
+        wanted.append(protocols.score(picture, pair.picture, 4, "y")[0])
+    assert y.psnr == pytest.approx(np.mean(wanted), abs=1e-12)
+
+
+def test_lr_pictures_that_do_not_fit(lr_set: TestSet, tmp_path: Path) -> None:
+    Image.fromarray(draw_photo(10, 13, 0)).save(tmp_path / "lr" / "a_LRBI_x4.png")
+    with pytest.raises(PairError, match="1 LR pictures do not fit their GT; name those of scale 4") as caught:
+        attach_lr(lr_set, tmp_path / "lr", 4)
+    assert "times 4 it is 40x52, a.png is 47x53" in caught.value.lines[0]
+    (tmp_path / "lr" / "a_LRBI_x4.png").unlink()
+    with pytest.raises(PairError, match="1 of 2 pictures pair"):
+        attach_lr(lr_set, tmp_path / "lr", 4)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        attach_lr(lr_set, tmp_path / "none", 4)
