@@ -14,6 +14,7 @@ _ROOMS = {
     "idn_data.matlab.weights": ("compute_weights", "METHODS", "BOUNDARIES", "Boundary"),
     "idn_data.matlab.classes": ("im2double", "im2single", "im2uint8", "im2uint16"),
     "idn_data.matlab.color": ("rgb2ycbcr", "rgb2y", "ycbcr2rgb", "rgb2gray"),
+    "idn_data.matlab.filters": ("imfilter", "fspecial"),
     "idn_data.matlab.quality": ("psnr", "ssim"),
     "idn_data.scores.protocols": ("shave", "score"),
     "idn_data.images.decode": ("read_image", "read_y"),

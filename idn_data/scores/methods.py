@@ -50,7 +50,7 @@ class Method:
 
 def upscale_bicubic(lr: NDArray[np.float64], scale: int, boundary: Boundary = "symmetric") -> NDArray[np.float64]:
     """MATLAB's bicubic interpolation, the baseline of every paper: (h, w) to (s·h, s·w)."""
-    return imresize(lr, scale, boundary=boundary)
+    return np.asarray(imresize(lr, scale, boundary=boundary), dtype=np.float64)
 
 
 BICUBIC = Method("bicubic", upscale_bicubic, clip=False, parallel=True, bordered=True)
