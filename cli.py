@@ -1055,7 +1055,7 @@ def compare_command(
     click.echo(out)
 
 
-@main.command("report", short_help="Write one HTML page about networks.")
+@main.command("report", short_help="Write one HTML page about networks, or anybody's pictures.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @click.option("--weights", type=click.Choice(("best", "final")), help="Of folders.  [default: final, else best]")
@@ -1065,44 +1065,55 @@ def compare_command(
 @click.option(
     "--image", "images", multiple=True, metavar="SET/NAME|FILE", help="Repeatable: to show.  [default: three of Set5]"
 )
+@click.option("--gt", metavar="SET|DIR", help="The GT of SR pictures: then a RUN may be a folder of these as well.")
+@click.option("--scale", type=click.IntRange(1), help="With --gt: of the SR pictures.")
 @workers_option
 @data_root_option
 @force_option
 @quiet_option
 def report_command(
-    runs: tuple[Path, ...], out: Path, weights: Any, sets: tuple[str, ...], images: tuple[str, ...],
-    workers: int | None, data_root: Path | None, force: bool, quiet: bool,
+    runs: tuple[Path, ...], out: Path, weights: Any, sets: tuple[str, ...], images: tuple[str, ...], gt: str | None,
+    scale: int | None, workers: int | None, data_root: Path | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write one HTML page about networks: scores, pictures to compare, learning curves, provenance.
 
-    A RUN is a folder of idn train, or a .safetensors of weights. The page is a single file and needs no connection.
+    A RUN is a folder of idn train, or a .safetensors; with --gt also a folder of anybody's SR pictures, which
+    pair with GT as by idn score. The page is a single file and needs no connection.
 
     \b
     Examples:
       idn report runs/pretrain_x4
       idn report runs/a runs/b original_x4.safetensors --set Set5 --image Set5/head --image a.png
+      idn report results/RCAN results/EDSR --gt Set5 --scale 4 --image butterfly
     """
     from idn_data.atomic import check_target, write_text
     from idn_data.images.sets import find_data_root, find_present_sets
     from idn_data.scores.sets import open_set
     from idn_train.methods import open_method
     from idn_train.report.make import find_images, make_report
+    from idn_train.report.outside import report_pictures, split_paths
     from idn_train.report.runs import read_runs
 
+    if (gt is None) != (scale is None) or (gt and sets):
+        raise click.UsageError("--gt and --scale go together, and stand in place of --set")
     check_target(out, force)
-    found = read_runs(runs, weights)
-    networks = [(run, open_method(str(run.path.resolve()))[0]) for run in found]
+    paths, pictures = split_paths(runs) if gt else (list(runs), [])
+    networks = [(run, open_method(str(run.path.resolve()))[0]) for run in read_runs(paths, weights)]
     root = find_data_root(data_root)
-    try:
-        names = sets or find_present_sets(root)
-    except FileNotFoundError as error:  # the page still has curves and provenance
-        click.echo(f"no scores: {error}", err=True)
-        names = []
+    load_kernels_aloud(quiet)
     with ProgressBar(quiet) as progress:
-        test_sets = [open_set(name, root, workers, progress) for name in names]
-        pictures = find_images(images, test_sets, root)
-        load_kernels_aloud(quiet)
-        page = make_report(networks, test_sets, pictures, workers=workers, progress=progress)
+        if gt and scale:
+            test_set = open_set(gt, root, workers, progress)
+            page = report_pictures(pictures, test_set, scale, networks, images, workers=workers, progress=progress)
+        else:
+            try:
+                names = sets or find_present_sets(root)
+            except FileNotFoundError as error:  # the page still has curves and provenance
+                click.echo(f"no scores: {error}", err=True)
+                names = []
+            test_sets = [open_set(name, root, workers, progress) for name in names]
+            shown = find_images(images, test_sets, root)
+            page = make_report(networks, test_sets, shown, workers=workers, progress=progress)
     write_text(out, page, force)
     click.echo(out)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.pictures import Panel
     from idn_data.scores.methods import Method
     from idn_data.scores.sets import TestSet
     from idn_data.workers import Progress
@@ -135,8 +136,12 @@ def _relabel(progress: Progress | None, what: str) -> Progress | None:
 
 def make_picture(path: Path, scale: int, methods: Sequence[Method], side: int = SIDE) -> Picture:
     """GT of an image and what each method, bicubic first, makes of its LR: the part where bicubic errs the most."""
-    panels = make_panels(path, scale, methods)
+    return cut_panels(_strip(path), scale, make_panels(path, scale, methods), side)
+
+
+def cut_panels(name: str, scale: int, panels: Sequence[Panel], side: int = SIDE) -> Picture:
+    """The part of all panels, GT and bicubic first, where bicubic errs the most."""
     height, width = panels[0].image.shape[:2]
     rows, columns = find_crop(panels[0].image, panels[1].image, side)
     shown = [replace(panel, image=np.ascontiguousarray(panel.image[rows, columns])) for panel in panels]
-    return Picture(_strip(path), scale, (width, height), (columns.start, rows.start), shown)
+    return Picture(name, scale, (width, height), (columns.start, rows.start), shown)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from idn_data.scores.benchmark import find_published
 from idn_data.scores.methods import BICUBIC
-from idn_data.scores.protocols import DEFAULT_PROTOCOLS, FLOAT, PROTOCOLS, UINT8
+from idn_data.scores.protocols import FLOAT, PROTOCOLS, UINT8
 from idn_train.report.chart import STYLES, Line, draw_chart
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def format_page(runs: Sequence[Run], scores: Scores, pictures: Sequence[Picture]
     for scale in scales:
         names = [run.name for run in runs if run.scale == scale]
         trained = [(k, run) for k, run in enumerate(runs) if run.scale == scale and run.points]
-        tables = [_format_scores(scores, scale, names, protocol) for protocol in DEFAULT_PROTOCOLS] if scores else []
+        tables = [_format_scores(scores, scale, names, protocol) for protocol in _list_protocols(scores)]
         for title, text in (
             ("Scores", f'<div class="tables">{"".join(tables)}</div>' if tables else ""),
             ("Pictures", "".join(_format_picture(p) for p in pictures if p.scale == scale)),
@@ -100,6 +100,11 @@ def _sign(value: float, digits: int) -> str:
 def _format_key(style: int) -> str:
     """A piece of the line that stands for a network in the charts."""
     return f'<svg class="key" aria-hidden="true"><line class="s{style % STYLES}" x2="100%" y1="50%" y2="50%"/></svg>'
+
+
+def _list_protocols(scores: Scores) -> list[ProtocolName]:
+    """The protocols that there are scores in, in the order of their table."""
+    return [name for name in PROTOCOLS if any(key[3] == name for key in scores)]
 
 
 def _format_lead(runs: Sequence[Run], scores: Scores) -> str:
