@@ -15,7 +15,7 @@ _ROOMS = {
     "idn_data.matlab.classes": ("im2double", "im2single", "im2uint8", "im2uint16"),
     "idn_data.matlab.color": ("rgb2ycbcr", "rgb2y", "ycbcr2rgb", "rgb2gray"),
     "idn_data.matlab.filters": ("imfilter", "fspecial"),
-    "idn_data.matlab.quality": ("psnr", "ssim"),
+    "idn_data.matlab.quality": ("psnr", "ssim", "ssim_map"),
     "idn_data.scores.protocols": ("shave", "score"),
     "idn_data.images.decode": ("read_image", "read_y"),
     "idn_data.images.variants": ("modcrop", "make_variants", "make_pair"),

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from idn_data.matlab.classes import im2double, im2uint8, round_to_integers
-from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
+from idn_data.matlab.classes import im2double, im2single, im2uint8, im2uint16, round_to_integers
+from idn_data.matlab.color import rgb2gray, rgb2y, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.compiled import load_kernels
+from idn_data.matlab.matfile import read_mat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 # BT.601 in thousandths, rows Y, Cb, Cr
@@ -202,3 +206,92 @@ def test_the_kernels_round_alike() -> None:
     round_half_away = load_kernels().round_half_away
     values = [-3.0, -0.5, 0.0, 0.49999999999999994, 0.5, 1.5, 2.5, 254.49999999999997, 254.5, 255.0, 300.0]
     assert [int(round_half_away(v, 0.0, 255.0)) for v in values] == [round_exactly(v) for v in values]
+
+
+def test_all_colours_are_the_formula() -> None:
+    """256³ colours: coefficients times 1/255 first, ((R + G) + B) + offset in doubles, halves away from zero.
+
+    Dividing the sum by 255 gives 122 of them another Y.
+    """
+    k = np.arange(256.0)
+    scaled = [[m / 1000 * (1 / 255) for m in row] for row in MATRIX]
+    divided = 0
+    for start in range(0, 256, 8):
+        r, g, b = np.arange(start, start + 8.0)[:, None, None], k[:, None], k
+        image = np.stack(np.broadcast_arrays(r, g, b), axis=-1).astype(np.uint8).reshape(8 * 256, 256, 3)
+        got = rgb2ycbcr(image)
+        for channel, (row, offset) in enumerate(zip(scaled, OFFSET, strict=True)):
+            value = ((row[0] * r + row[1] * g) + row[2] * b) + offset
+            whole = np.floor(value)
+            wanted = whole + (value - whole >= 0.5)  # the difference is exact
+            assert (got[:, :, channel] == wanted.reshape(8 * 256, 256)).all()
+        old = ((MATRIX[0][0] / 1000 * r + MATRIX[0][1] / 1000 * g) + MATRIX[0][2] / 1000 * b) / 255 + 16
+        divided += int((got[:, :, 0] != np.floor(old + 0.5).reshape(8 * 256, 256)).sum())
+    assert divided == 122
+
+
+def test_doubles_of_matlab(matlab_folder: Path) -> None:
+    """twtygqyy/pytorch-vdsr: 255·Y of rgb2ycbcr(gt/255), and 255·ycbcr2rgb, in every bit."""
+    for scale in (3, 4):
+        held = read_mat(
+            matlab_folder / "doubles" / f"butterfly_GT_x{scale}.mat", ("im_gt", "im_gt_y", "im_l", "im_l_ycbcr")
+        )
+        double = held["im_gt"] / 255  # as doubles: k exactly
+        assert (rgb2ycbcr(double)[:, :, 0] * 255 == held["im_gt_y"]).all()
+        assert (rgb2y(double) * 255 == held["im_gt_y"]).all()
+        assert (ycbcr2rgb(held["im_l_ycbcr"]) * 255 == held["im_l"]).all()
+
+
+@pytest.mark.parametrize("function", [rgb2ycbcr, ycbcr2rgb, rgb2gray])
+def test_classes_agree(function: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """16 bits are 257 times 8 bits, floats a 255th, but for rounding; single is the double rounded once."""
+    image = np.random.default_rng(5).integers(0, 256, (40, 41, 3), dtype=np.uint8)
+    eight, sixteen = function(image), function(im2uint16(image))
+    double, single = function(im2double(image)), function(im2single(image))
+    assert (eight.dtype, sixteen.dtype) == (np.uint8, np.uint16)
+    assert (double.dtype, single.dtype) == (np.float64, np.float32)
+    assert (im2uint8(sixteen) == eight).mean() > 0.99
+    assert np.abs(sixteen / 65535 - double).max() < 0.51 / 65535
+    assert np.abs(eight / 255 - double).max() < 0.51 / 255
+    assert np.abs(single - double).max() < 1e-6
+    assert (single == function(im2single(image).astype(np.float64)).astype(np.float32)).all()
+
+
+def test_ycbcr2rgb_of_doubles_is_the_inverse() -> None:
+    image = np.random.default_rng(6).random((30, 31, 3))
+    assert np.abs(ycbcr2rgb(rgb2ycbcr(image)) - image).max() < 1e-8
+    clamped = ycbcr2rgb(np.array([[[1.2, 0.5, 0.5], [0.0, 0.5, 0.5]]]))
+    assert clamped[0, 0].tolist() == [1, 1, 1]
+    assert clamped[0, 1].tolist() == [0, 0, 0]
+
+
+def test_rgb2gray() -> None:
+    """Digits of MATLAB's documentation; the sum of the weights is 1, so that grey stays grey."""
+    k = np.arange(256, dtype=np.uint8)
+    grey = np.repeat(k[None, :, None], 3, axis=2)
+    assert (rgb2gray(grey)[0] == k).all()
+    corners = np.eye(3)[None]
+    np.testing.assert_allclose(
+        rgb2gray(corners)[0], [0.298936021293775, 0.587043074451121, 0.114020904255103], atol=1e-15
+    )
+    assert rgb2gray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)).tolist() == [[76, 150, 29]]
+
+
+def test_classes_of_integers() -> None:
+    sixteen = np.array([0, 128, 129, 1285, 32767, 32768, 65535], np.uint16)
+    assert im2uint8(sixteen).tolist() == [round_exactly(float(Fraction(int(v), 257))) for v in sixteen]
+    assert im2uint8(np.array([0, 1285, 65535], np.uint16)).tolist() == [0, 5, 255]
+    every = np.arange(65536).astype(np.uint16)
+    assert im2uint8(every).tolist() == [(2 * int(v) + 257) // 514 for v in every]
+    assert (im2uint16(im2double(every)) == every).all()
+    assert (im2uint16(im2single(every)) == every).all()
+    eight = np.arange(256, dtype=np.uint8)
+    assert (im2uint8(eight) == eight).all()
+    assert (im2uint8(im2uint16(eight)) == eight).all()
+    assert im2uint16(eight).tolist() == [257 * v for v in range(256)]
+    assert im2double(every).tolist() == [float(Fraction(v, 65535)) for v in range(65536)]
+    assert im2single(eight).tolist() == [float(np.float32(k) / np.float32(255)) for k in range(256)]
+    truth = np.array([True, False])
+    assert [f(truth).tolist() for f in (im2double, im2single, im2uint8, im2uint16)] == [
+        [1, 0], [1, 0], [255, 0], [65535, 0],
+    ]  # fmt: skip

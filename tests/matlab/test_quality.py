@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from idn_data.images.decode import read_image, read_y
 from idn_data.images.variants import modcrop
 from idn_data.matlab.classes import im2double, im2uint8, im2uint16
-from idn_data.matlab.quality import psnr, ssim
+from idn_data.matlab.quality import psnr, ssim, ssim_map
 from idn_data.matlab.resize import imresize
 from idn_data.scores.protocols import PROTOCOLS, score, shave
 
@@ -53,7 +54,7 @@ def test_psnr_by_hand() -> None:
     a = np.zeros((2, 2))
     b = np.array([[0.1, 0.1], [0.1, -0.1]])
     assert psnr(a, b) == pytest.approx(20.0, abs=1e-12)
-    assert psnr(a + 3, np.array([[3.0, 3.0], [3.0, 4.0]])) == pytest.approx(10 * math.log10(4))
+    assert psnr(a + 3, np.array([[3.0, 3.0], [3.0, 4.0]]), 1) == pytest.approx(10 * math.log10(4))
     eight = np.array([[0, 255], [7, 9]], dtype=np.uint8)
     assert psnr(eight, np.array([[255, 0], [7, 9]], dtype=np.uint8), 255.0) == pytest.approx(10 * math.log10(2))
 
@@ -107,7 +108,9 @@ def test_ssim_of_equal_images(valid: bool) -> None:
 @pytest.mark.parametrize("measure", [psnr, ssim])
 @pytest.mark.parametrize(("a", "b"), [(REFERENCE, REFERENCE[:-1]), (REFERENCE, REFERENCE.T), (REFERENCE[:0],) * 2])
 def test_measures_want_two_images_of_one_shape(measure: object, a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
-    with pytest.raises(ValueError, match=r"must be of one shape, not empty; got \(\d+, \d+"):
+    with pytest.raises(
+        ValueError, match=r"must be of one shape; got \(\d+, \d+|an image that is not empty; got shape \(0, 19\)"
+    ):
         measure(a, b)  # type: ignore[operator]
 
 
@@ -267,3 +270,117 @@ def test_butterfly_as_8_bits(data_root: Path) -> None:
     sr = im2uint8(imresize(imresize(im2double(gt), 1 / 4), 4).clip(0, 1))
     psnr_db, similarity = score(sr, gt, 4, "uint8")
     assert (f"{psnr_db:.4f}", f"{similarity:.4f}") == ("22.0975", "0.7369")
+
+
+def measure_terms(
+    a: NDArray[np.float64], b: NDArray[np.float64], radius: float, exponents: tuple[float, ...], c: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Equations 6, 9, 10 and 12 of the paper at each pixel, window by window."""
+    reach = math.ceil(3 * radius)
+    steps = np.arange(-reach, reach + 1)
+    window = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * radius**2))
+    window /= window.sum()
+    p, q = (np.pad(v, reach, mode="edge") for v in (a, b))
+    out = np.zeros(a.shape)
+    for y in range(a.shape[0]):
+        for x in range(a.shape[1]):
+            u, v = (image[y : y + 2 * reach + 1, x : x + 2 * reach + 1] for image in (p, q))
+            mu, mv = (window * u).sum(), (window * v).sum()
+            su, sv = math.sqrt((window * (u - mu) ** 2).sum()), math.sqrt((window * (v - mv) ** 2).sum())
+            cov = (window * (u - mu) * (v - mv)).sum()
+            terms = (
+                (2 * mu * mv + c[0]) / (mu**2 + mv**2 + c[0]),
+                (2 * su * sv + c[1]) / (su**2 + sv**2 + c[1]),
+                (cov + c[2]) / (su * sv + c[2]),
+            )
+            out[y, x] = math.prod(max(t, 0) ** e if e % 1 else t**e for t, e in zip(terms, exponents, strict=True))
+    return out
+
+
+@pytest.mark.parametrize("radius", [0.4, 1.5, 2.2])
+@pytest.mark.parametrize("exponents", [(1, 1, 1), (0, 1, 2), (0.5, 1, 1.5)])
+@pytest.mark.parametrize("constants", [None, (1e-3, 2e-3, 5e-3)])
+def test_options_of_ssim(
+    radius: float, exponents: tuple[float, ...], constants: tuple[float, float, float] | None
+) -> None:
+    c = constants or (0.01**2, 0.03**2, 0.03**2 / 2)
+    wanted = measure_terms(NOISY, REFERENCE, radius, exponents, c)
+    got = ssim_map(NOISY, REFERENCE, radius=radius, exponents=exponents, constants=constants)
+    np.testing.assert_allclose(got, wanted, atol=1e-9)
+    assert ssim(NOISY, REFERENCE, radius=radius, exponents=exponents, constants=constants) == pytest.approx(
+        wanted.mean()
+    )
+
+
+def test_the_map() -> None:
+    whole, inner = ssim_map(NOISY, REFERENCE), ssim_map(NOISY, REFERENCE, valid=True)
+    assert (whole[5:-5, 5:-5] == inner).all()
+    assert ssim(NOISY, REFERENCE) == whole.mean()
+    black = np.zeros((12, 12))
+    assert ssim(black, black, constants=(0, 0, 0)) == 1  # 0/0
+
+
+def test_int16_is_measured_from_its_lowest_value() -> None:
+    a, b = (im2uint16(v.clip(0, 1)) for v in (NOISY, REFERENCE))
+    shifted = [(v.astype(np.int32) - 32768).astype(np.int16) for v in (a, b)]
+    assert psnr(*shifted) == psnr(a, b)
+    assert ssim(*shifted) == ssim(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"radius": 0}, "radius must be a positive number, at most 100; got 0"),
+        ({"radius": math.nan}, "radius must be a positive number, at most 100; got nan"),
+        ({"exponents": (1, 1)}, r"exponents must be three numbers, 0 or more; got \(1, 1\)"),
+        ({"constants": (1, 1, -1)}, r"constants must be three numbers, 0 or more; got \(1, 1, -1\)"),
+        ({"peak": 0}, "peak must be a positive number; got 0"),
+        ({"radius": 3, "valid": True}, "ssim of valid windows needs at least 19x19 pixels; got 16x19"),
+    ],
+)
+def test_options_that_are_not_possible(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ssim(NOISY, REFERENCE, **options)
+
+
+def test_values_beyond_the_class_without_peak() -> None:
+    """Floats in 0…255 scored as if their peak were 1: a PSNR 48 dB too low, and an SSIM that means nothing."""
+    a, b = NOISY * 255, REFERENCE * 255
+    for measure in (psnr, ssim):
+        with pytest.raises(ValueError, match=r"without peak takes floats in \[0, 1\]; these go from"):
+            measure(a, b)
+        assert measure(a, b, 255.0) == pytest.approx(measure(NOISY, REFERENCE), abs=1e-9)
+
+
+def score_like_basicsr(sr: NDArray[np.uint8], gt: NDArray[np.uint8], border: int) -> tuple[float, float]:
+    """What BasicSR's calculate_psnr and calculate_ssim with test_y_channel, and pyiqa's psnry, compute, in single.
+
+    Y = (65.481 R + 128.553 G + 24.966 B + 16) of R, G, B in [0, 1], not rounded; PSNR with 255; SSIM of the windows
+    inside: 11×11, σ 1.5, variances as means of squares less squares of means, C1 = (0.01·255)², C2 = (0.03·255)².
+    """
+    y, z = (
+        (v.astype(np.float32) / 255 @ np.array([65.481, 128.553, 24.966], np.float32) + np.float32(16)).astype(float)
+        for v in (sr[border:-border, border:-border], gt[border:-border, border:-border])
+    )
+    psnr_db = 10 * math.log10(255**2 / np.mean((y - z) ** 2))
+    steps = np.arange(11) - 5
+    window = np.exp(-(steps[:, None] ** 2 + steps**2) / 4.5)
+    window /= window.sum()
+
+    def blur(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return fftconvolve(values, window, mode="valid")
+
+    my, mz = blur(y), blur(z)
+    vy, vz, cov = blur(y * y) - my**2, blur(z * z) - mz**2, blur(y * z) - my * mz
+    c1, c2 = 6.5025, 58.5225
+    quotients = (2 * my * mz + c1) * (2 * cov + c2) / ((my**2 + mz**2 + c1) * (vy + vz + c2))
+    return psnr_db, float(np.mean(quotients))
+
+
+def test_the_y_protocol_is_basicsrs(data_root: Path, matlab_folder: Path) -> None:
+    for path in sorted((matlab_folder / "rcan_sr").glob("*_RCAN_x4.png")):
+        gt = modcrop(read_image(data_root / "test_data" / "Set5" / f"{path.name.split('_')[0]}_GT.bmp"), 4)
+        sr = read_image(path)
+        wanted, got = score_like_basicsr(sr, gt, 4), score(sr, gt, 4, "y")
+        assert abs(got[0] - wanted[0]) < 1e-4
+        assert abs(got[1] - wanted[1]) < 1e-5
