@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from idn_data.access import explain_refusal
 from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, print_any_text, write_json, write_output
 
 # Only click is imported here, so that help is quick; each command imports what it needs.
@@ -54,7 +55,10 @@ def describe_error(error: Exception) -> str:
     """One line for the user."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if not error.filename:
+            return error.strerror
+        known = error.errno is None or error.strerror != os.strerror(error.errno)  # more than the system's own words
+        return f"{error.filename}: {error.strerror if known else explain_refusal(error, error.filename)}"
     if isinstance(error, MemoryError):
         return "not enough memory; close other programs, or use smaller images or --workers 1"
     if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "safetensors", "google"):

@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idn_data.access import explain_refusal
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -27,6 +29,9 @@ _DISK_ERRORS = {  # what a disk may answer in the middle of writing, and what to
     errno.EIO: ("the disk reports an error", "look at the disk, or choose another folder"),
     getattr(errno, "EDQUOT", -1): ("the quota is used up", _ROOM),
 }
+
+
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 class BusyError(ValueError):
@@ -125,7 +130,8 @@ def hold(path: Path | str) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 lock.unlink()
         else:
-            lock.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+            with contextlib.suppress(OSError):  # of another user, say, in a folder where each removes only his own
+                lock.unlink()  # while it is held: whoever opened it meanwhile sees that it is gone
             os.close(descriptor)
 
 
@@ -133,11 +139,20 @@ class _NoLocksError(OSError):
     """The file system has no locks."""
 
 
+def _open_lock(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if sys.platform == "win32" or not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY)  # another user's, who may have been killed: whether it is held is seen so too
+
+
 def _lock(lock: Path, path: Path) -> tuple[Path, int]:
     """The lock file and its descriptor, locked for the writing of `path`."""
     while True:
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = _open_lock(lock)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from None
         try:
@@ -154,7 +169,8 @@ def _lock(lock: Path, path: Path) -> tuple[Path, int]:
             raise BusyError(f"another idn is writing {path}; wait for it, or name another output") from None
         except OSError as error:
             os.close(descriptor)
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                lock.unlink()
             raise _NoLocksError(error.errno, error.strerror, str(path)) from None
 
 
@@ -184,12 +200,13 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
     BusyError
         Another process is writing `path`.
     OSError
-        Not enough room on the disk, before or while writing: the message says how much is needed and free.
+        Not enough room on the disk, before or while writing: the message says how much is needed and free. Or the
+        system refuses: the message says which file or folder, and whose.
     """
     path = Path(path)
     temporary, written = _name_temporary(path), 0
-    _check_free(path, force)
     try:
+        _check_free(path, force)
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold(path):
             _check_free(path, force)  # again: another process may have finished first
@@ -207,20 +224,31 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
                     temporary.unlink()
         _sync_folder(path.parent)
     except OSError as error:
+        if error.errno in _REFUSALS and (failed := _find_failed(error, path)):
+            text = f"not written: {explain_refusal(error, failed, writing=True)}"
+            raise type(error)(error.errno, text, str(path)) from None
         if error.errno not in _DISK_ERRORS or error.filename == str(path):
             raise
         known = _say_bytes(need) if need > written else f"more than {_say_bytes(written)}"
         raise _describe_disk_error(error.errno, path, known, _DISK_ERRORS[error.errno][1]) from None
 
 
+def _find_failed(error: OSError, path: Path) -> str | None:
+    """The file or folder that an error is about, if it is `path`, lies beside it or above it: not one of the user's."""
+    name = error.filename2 or error.filename
+    near = {path, path.parent, _name_temporary(path), *path.parents}
+    return str(name) if isinstance(name, str) and Path(name) in near else None
+
+
 def _sync_folder(folder: Path) -> None:
-    """Let the new name itself reach the disk, where the system can (POSIX)."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Let the new name itself reach the disk, where the system can: the file is there, and whole, in any case."""
+    with contextlib.suppress(OSError):  # a folder that may not be listed, a network's that cannot
+        if hasattr(os, "O_DIRECTORY"):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def write_text(path: Path | str, text: str, force: bool = False) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from idn_data.access import explain_refusal, find_obstacle
+
 
 def read_bounded(path: Path | str, most: int, missing: str, usual: str) -> bytes:
     """All bytes of a file.
@@ -26,9 +28,8 @@ def read_bounded(path: Path | str, most: int, missing: str, usual: str) -> bytes
     Raises
     ------
     ValueError
-        Missing, a folder, not permitted, empty or larger: the message names the file and the next step.
-    OSError
-        The disk fails.
+        Missing, a folder, not permitted, empty or larger, or the disk fails: the message names the file and the next
+        step.
     """
     path = Path(path)
     try:
@@ -40,9 +41,8 @@ def read_bounded(path: Path | str, most: int, missing: str, usual: str) -> bytes
         raise ValueError(f"{path}: no such file; {missing}") from None
     except IsADirectoryError:
         raise ValueError(f"{path}: a folder; name a file in it") from None
-    except PermissionError:
-        what = "a folder; name a file in it" if path.is_dir() else "no permission to read it; ask its owner, or copy it"
-        raise ValueError(f"{path}: {what}") from None  # Windows does not permit a folder to be opened
+    except OSError as error:
+        raise ValueError(f"{path}: {find_obstacle(path, '') or explain_refusal(error, path, writing=False)}") from None
     if not data:
         raise ValueError(f"{path}: the file is empty; copy it or make it again")
     return data

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from idn_data.access import explain_refusal
 from idn_data.matlab.classes import im2uint8
 from idn_data.matlab.color import rgb2y
 
@@ -134,7 +135,9 @@ def open_picture(path: Path | str) -> Iterator[Image.Image]:
     except MemoryError:
         raise ImageError(f"{path}: not enough memory to decode it") from None
     except Exception as error:  # decoders of broken files raise nearly anything
-        if path.is_file() and path.stat().st_size == 0:
+        if isinstance(error, OSError) and error.errno:  # the system's own, not a decoder's
+            reason = explain_refusal(error, path, writing=False)
+        elif path.is_file() and path.stat().st_size == 0:
             reason = "the file is empty"
         elif isinstance(error, Image.UnidentifiedImageError):
             reason = f"not an image in one of the formats {', '.join(FORMATS)}"

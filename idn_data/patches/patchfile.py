@@ -7,6 +7,7 @@ Files made by the MATLAB scripts are read as well: they are chunked and hold eac
 
 from __future__ import annotations
 
+import errno
 import math
 import zlib
 from itertools import product
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from idn_data.access import explain_refusal, find_obstacle
 from idn_data.patches.checksums import PARTS, check_rows, compute_digests, format_rows
 from idn_data.patches.header import FORMAT, FORMAT_VERSION, Storage, gt_levels, to_plain
 from idn_data.patches.recipe import SCALES
@@ -33,6 +35,20 @@ MAX_SIDE = 1024 * max(SCALES)  # of a GT patch, as `idn_data.patches.recipe.Reci
 MAX_CHUNK = MAX_ATTRIBUTES = 64 << 20  # bytes; HDF5 takes a whole chunk, or attribute, into memory
 _PACKING = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # what may be, in that order
 _UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError, IndexError)  # what h5py raises
+
+
+def _explain_opening(error: Exception, path: Path) -> str:
+    """What HDF5 says of a file that the system opens."""
+    said = str(error)
+    if "unable to lock file" in said:
+        if getattr(error, "errno", None) in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
+            return "another program is writing it; wait until that has closed it"
+        return "its file system has no locks; HDF5_USE_FILE_LOCKING=FALSE reads it without, while nobody writes it"
+    if "already open for" in said:
+        return "another program is writing it, or was killed in that; wait for it, or else run h5clear -s on it"
+    if isinstance(error, OSError) and error.errno:
+        return explain_refusal(error, path, writing=False)
+    return "not an HDF5 file, or a damaged one"
 
 
 class PatchFileError(ValueError):
@@ -66,12 +82,12 @@ class PatchFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise PatchFileError(f"{self.path}: no such file; idn make-train makes one")
+        if obstacle := find_obstacle(self.path, "no such file; idn make-train makes one"):
+            raise PatchFileError(f"{self.path}: {obstacle}")
         try:
             self._file = h5py.File(self.path, "r")
-        except (OSError, RuntimeError, ValueError):
-            raise PatchFileError(f"{self.path}: not an HDF5 file, or a damaged one") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise PatchFileError(f"{self.path}: {_explain_opening(error, self.path)}") from None
         try:
             self._check()
         except BaseException:

@@ -260,7 +260,7 @@ def test_other_formats_are_not_opened(tmp_path: Path) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.png: no such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(ImageError, match=r"[Dd]irectory|denied") as error:
+    with pytest.raises(ImageError, match=r"a folder; name a file|no permission") as error:
         read_image(tmp_path)
     assert str(error.value).startswith(f"{tmp_path}: ")
 

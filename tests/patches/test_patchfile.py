@@ -120,7 +120,7 @@ def refuse(path: Path, message: str) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     refuse(tmp_path / "none.h5", "no such file; idn make-train makes one")
-    refuse(tmp_path, "no such file")
+    refuse(tmp_path, "a folder; name a file in it")
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5 at all", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(5000)])
