@@ -80,6 +80,15 @@ json_option = click.option(
 )
 
 
+boundary_option = click.option(
+    "--boundary",
+    type=click.Choice(("symmetric", "replicate")),
+    default="symmetric",
+    show_default=True,
+    help="Beyond the edge in imresize: symmetric as newer MATLABs, replicate as R2013b, which IDN's authors used.",
+)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="idn", prog_name="idn")
 def main() -> None:
@@ -199,6 +208,7 @@ def fetch_command(
     default=(0, 0),
     help="Rows and columns to cut off each image first: below the scale, they give other LR pixels.",
 )
+@boundary_option
 @click.option(
     "--teacher",
     "teachers",
@@ -219,7 +229,7 @@ def fetch_command(
 def make_train_command(
     scale: str, stage: Any, images: Path | None, out: Path | None, seed: int, storage: Any, shards: int,
     dask: str | None, lr_patch: int | None, save_augmented: Path | None, offset: tuple[int, int],
-    teachers: tuple[Path, ...], memory: int, dry_run: bool, skip_bad: bool, workers: int | None,
+    boundary: Any, teachers: tuple[Path, ...], memory: int, dry_run: bool, skip_bad: bool, workers: int | None,
     data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make the LR/GT patches of IDN's training as one HDF5 file.
@@ -232,7 +242,7 @@ def make_train_command(
       idn make-train --scale 4 --stage finetune
       idn make-train --scale 2 --images DIV2K --shards 8 --storage uint8 --dry-run
       idn make-train --scale 2 --images DIV2K --shards 100 --dask tcp://host:8786
-      idn make-train --scale 4 --offset 1 2 --out offset12.h5
+      idn make-train --scale 4 --offset 1 2 --boundary replicate --out offset12.h5
       idn make-train --scale 4 --teacher best.safetensors --storage uint8 --out taught.h5
     """
     from dataclasses import asdict
@@ -252,7 +262,7 @@ def make_train_command(
         make = partial(find_cluster(dask, shards, teachers), address=dask)
     load_kernels_aloud(quiet)
     root = find_data_root(data_root)
-    recipe = Recipe(int(scale), stage, lr_patch, offset)
+    recipe = Recipe(int(scale), stage, lr_patch, offset, boundary)
     images = images or find_set("291", root)
     out = out or root / "train_data" / recipe.file_name
     if not dry_run:  # before all the images are read
@@ -273,7 +283,9 @@ def make_train_command(
             return
         left = trainset.choose_shards(made, force)
         if save_augmented:
-            augmented.save_augmented(made.sources, save_augmented, force=force, workers=workers, progress=progress)
+            augmented.save_augmented(
+                made.sources, save_augmented, boundary=boundary, force=force, workers=workers, progress=progress
+            )
         make(made, force=force, left=left, workers=workers, progress=progress)
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)
@@ -467,20 +479,23 @@ def inspect_command(
 
 @main.command("make-test", short_help="Make test sets as .mat files.")
 @click.argument("sets", nargs=-1, required=True, metavar="SET...")
-@click.option("--scale", "scales", type=click.Choice(SCALES), multiple=True, help="Repeatable.  [default: 2, 3 and 4]")
+@click.option(
+    "--scale", "scales", type=click.Choice((*SCALES, "8")), multiple=True, help="Repeatable.  [default: 2, 3 and 4]"
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="[default: <data root>/test_data/mat/<SET>; several sets: a folder each below it]",
 )
+@boundary_option
 @skip_bad_option
 @workers_option
 @data_root_option
 @force_option
 @quiet_option
 def make_test_command(
-    sets: tuple[str, ...], scales: tuple[str, ...], out: Path | None, skip_bad: bool, workers: int | None,
-    data_root: Path | None, force: bool, quiet: bool,
+    sets: tuple[str, ...], scales: tuple[str, ...], out: Path | None, boundary: Any, skip_bad: bool,
+    workers: int | None, data_root: Path | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make test sets as .mat files: GT and LR of Y, and Cb, Cr of colour images.
 
@@ -490,20 +505,28 @@ def make_test_command(
     Examples:
       idn make-test Set5
       idn make-test Set14 B100 --scale 4 --out /tmp/mat
+      idn make-test Set5 --scale 8 --boundary replicate --out /tmp/older
     """
     from idn_data.images.sets import find_data_root, find_set
-    from idn_data.scores.testset import make_test
+    from idn_data.images.sources import check_outputs
+    from idn_data.scores.maketest import make_test
 
-    load_kernels_aloud(quiet)
     root = find_data_root(data_root)
     folders = [find_set(name, root) for name in sets]
+
+    def name_target(folder: Path) -> Path:
+        below = root / "test_data" / "mat" if out is None else out
+        return below / Path(os.path.normpath(folder.absolute())).name if out is None or len(sets) > 1 else below
+
+    check_outputs(folders, name_target)
+    load_kernels_aloud(quiet)
     for folder in folders:
-        target = (out / folder.name if len(sets) > 1 else out) if out else root / "test_data" / "mat" / folder.name
+        target = name_target(folder)
         with ProgressBar(quiet) as progress:
-            chosen = sorted({int(s) for s in scales or SCALES})
             count, skipped = make_test(
-                folder, target, chosen, force=force, skip_bad=skip_bad, workers=workers, progress=progress
-            )
+                folder, target, [int(s) for s in scales or SCALES], boundary=boundary, force=force, skip_bad=skip_bad,
+                workers=workers, progress=progress,
+            )  # fmt: skip
         for line in skipped:
             click.echo(f"left out: {line}", err=True)
         click.echo(f"{target}: {count} files")

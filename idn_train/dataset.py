@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from idn_data.patches.patchfile import PatchFile, PatchFileError
+from idn_data.patches.shards import find_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +38,14 @@ class PatchDataset(Dataset[Pair]):
     Raises
     ------
     PatchFileError
-        A file is missing or unsound, or they differ in scale or patch size.
+        A file is missing or unsound, or they differ in scale, patch size or border.
     """
 
     def __init__(self, paths: Path | str | Sequence[Path | str]) -> None:
         self.paths = [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
         if not self.paths:
             raise PatchFileError("no patch file was named; idn make-train makes one")
+        find_boundary(self.paths)
         sides, counts = [], []
         for path in self.paths:
             with PatchFile(path) as file:

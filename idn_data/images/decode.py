@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "WEBP")
-SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 1 << 26  # a file of some bytes may claim them all: 4 bytes each in Pillow, 3 in the result
 MAX_PIXELS_WEBP = 1 << 25  # its decoder takes three times as much
 MAX_BYTES = 8 * MAX_PIXELS

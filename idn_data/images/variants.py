@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
+
     Teach = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # SR (s·h, s·w) of an LR (h, w), in [0, 1]
 
 ROTATIONS = (0, 1, 2, 3)  # quarter turns, counter-clockwise
@@ -32,7 +34,7 @@ def modcrop(image: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
     return image[:height, :width]
 
 
-def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+def make_variants(y: NDArray[np.uint8], boundary: Boundary = "symmetric") -> Iterator[NDArray[np.uint8]]:
     """The 40 images that the scripts' ``data_aug.m`` saves, in the order of their numbers.
 
     For each rotation, for each flip, for each downscale: resized in float64, turned, flipped, rounded to 8 bits.
@@ -40,6 +42,8 @@ def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     Parameters
     ----------
     y : (H, W) uint8
+    boundary : {"symmetric", "replicate"}
+        What lies beyond the edge of what is reduced: as newer MATLABs have it, or older ones.
 
     Yields
     ------
@@ -47,7 +51,7 @@ def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """
     double = im2double(y)
     # rounding pixel by pixel commutes with turning and flipping, so five roundings serve all forty
-    small = [y if s == 1.0 else im2uint8(imresize(double, s)) for s in DOWNSCALES]
+    small = [y if s == 1.0 else im2uint8(imresize(double, s, boundary=boundary)) for s in DOWNSCALES]
     for turns in ROTATIONS:
         for flip in FLIPS:
             for image in small:
@@ -56,7 +60,7 @@ def make_variants(y: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 
 def make_taught_pairs(
-    y: NDArray[np.uint8], scale: int, teach: Teach
+    y: NDArray[np.uint8], scale: int, teach: Teach, boundary: Boundary = "symmetric"
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
     """GT and LR of the 40 variants, as `make_pair`, but with a teacher's answer, rounded to 8 bits, as GT.
 
@@ -66,10 +70,22 @@ def make_taught_pairs(
     teach : callable((h, w) float64) -> (s·h, s·w) float64
         A network's SR of an LR; in [0, 1], what lies outside is clipped. It is asked once for each downscale: the other
         orientations are its answer and the LR, turned and flipped together, as befits a mean over all orientations.
+    boundary : {"symmetric", "replicate"}
+        As in `make_variants`.
+
+    Yields
+    ------
+    gt : (s·h, s·w) uint8, C-contiguous
+    lr : (h, w) float64, C-contiguous
+
+    Raises
+    ------
+    ValueError
+        The image is too small for the scale.
     """
     pairs = []
-    for image in islice(make_variants(y), len(DOWNSCALES)):
-        lr = make_pair(image, scale)[1]
+    for image in islice(make_variants(y, boundary), len(DOWNSCALES)):
+        lr = make_pair(image, scale, boundary)[1]
         pairs.append((im2uint8(np.clip(teach(lr), 0.0, 1.0)), lr))
     for turns in ROTATIONS:
         for flip in FLIPS:
@@ -89,8 +105,10 @@ def variant_shapes(height: int, width: int) -> list[tuple[int, int]]:
     return shapes
 
 
-def make_pair(image: NDArray[np.uint8], scale: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """GT and LR of an image: modcrop, and MATLAB's ``imresize(im2double(GT), 1/scale)``.
+def make_pair(
+    image: NDArray[np.uint8], scale: int, boundary: Boundary = "symmetric"
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """GT and LR of an image: modcrop, and MATLAB's ``imresize(im2double(GT), 1/scale)``, with the border named.
 
     Returns
     -------
@@ -99,4 +117,4 @@ def make_pair(image: NDArray[np.uint8], scale: int) -> tuple[NDArray[np.uint8], 
         Not clipped: the bicubic kernel overshoots [0, 1] a little.
     """
     gt = np.ascontiguousarray(modcrop(image, scale))
-    return gt, imresize(im2double(gt), 1 / scale)
+    return gt, imresize(im2double(gt), 1 / scale, boundary=boundary)

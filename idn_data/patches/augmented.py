@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
 
 
@@ -34,6 +35,7 @@ def save_augmented(
     sources: tuple[Source, ...],
     folder: Path | str,
     *,
+    boundary: Boundary = "symmetric",
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -45,6 +47,8 @@ def save_augmented(
     sources : sequence of Source
     folder : path
         Made if missing.
+    boundary : {"symmetric", "replicate"}
+        Beyond the edge of what is reduced.
     force : bool
         Replace existing files.
     workers : int, optional
@@ -72,12 +76,13 @@ def save_augmented(
     with hold(folder):
         for source in sources:
             stem = source.path.stem
-            for number, variant in enumerate(make_variants(read_y(source.path)) if _any_stands(folder, stem) else ()):
+            variants = make_variants(read_y(source.path), boundary) if _any_stands(folder, stem) else ()
+            for number, variant in enumerate(variants):
                 path = folder / f"{stem}_{number}.bmp"
                 if force or not path.is_file() or path.read_bytes() != _encode_bmp(variant):
                     check_target(path, force)
         check_room(folder, sum(h * w for s in sources for h, w in variant_shapes(s.height, s.width)))
-        return _save_variants(sources, folder, force, count_workers(workers), progress)
+        return _save_variants(sources, folder, boundary, force, count_workers(workers), progress)
 
 
 def _name_variants(image: Path) -> str:
@@ -95,11 +100,11 @@ def _encode_bmp(image: NDArray[np.uint8]) -> bytes:
 
 
 def _save_variants(
-    sources: tuple[Source, ...], folder: Path, force: bool, workers: int, progress: Progress | None
+    sources: tuple[Source, ...], folder: Path, boundary: Boundary, force: bool, workers: int, progress: Progress | None
 ) -> int:
     def save(source: Source) -> int:
         number = 0
-        for number, variant in enumerate(make_variants(read_y(source.path)), 1):
+        for number, variant in enumerate(make_variants(read_y(source.path), boundary), 1):
             path = folder / f"{source.path.stem}_{number - 1}.bmp"
             if force or not path.exists():  # else it is this variant already
                 with write_whole(path, force) as temporary:

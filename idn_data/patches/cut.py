@@ -121,7 +121,7 @@ def cut_image(y: NDArray[np.uint8], plan: Plan, image: int, window: Window, teac
     if not any(here):
         return 0  # too small for a patch, or for the offset
     top, left = plan.recipe.offset
-    pairs = _make_pairs(y[top:, left:], plan.recipe.scale, here, teach)
+    pairs = _make_pairs(y[top:, left:], plan.recipe, here, teach)
     for number, (pair, shape) in enumerate(zip(pairs, plan.shapes(image), strict=True)):
         if here[number] and pair:
             _, columns = count_grid(*shape, plan.recipe)
@@ -130,14 +130,14 @@ def cut_image(y: NDArray[np.uint8], plan: Plan, image: int, window: Window, teac
 
 
 def _make_pairs(
-    y: NDArray[np.uint8], scale: int, wanted: Sequence[int], teach: Teach | None
+    y: NDArray[np.uint8], recipe: Recipe, wanted: Sequence[int], teach: Teach | None
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]] | None]:
     """GT and LR of each variant; None where none of its patches is wanted."""
     if teach:
-        yield from make_taught_pairs(y, scale, teach)
+        yield from make_taught_pairs(y, recipe.scale, teach, recipe.boundary)
     else:
-        for count, variant in zip(wanted, make_variants(y), strict=True):
-            yield make_pair(variant, scale) if count else None
+        for count, variant in zip(wanted, make_variants(y, recipe.boundary), strict=True):
+            yield make_pair(variant, recipe.scale, recipe.boundary) if count else None
 
 
 def cut_window(

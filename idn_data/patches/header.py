@@ -15,6 +15,8 @@ from idn_data.patches.checksums import PARTS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
+
 Storage = Literal["float32", "uint8"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 FORMAT = "idn-patches"
@@ -40,6 +42,7 @@ class Header:
     versions: dict[str, str]
     teacher: tuple[str, ...] = ()  # SHA-256 of the weights that answered for GT
     offset: tuple[int, int] = (0, 0)  # rows and columns cut off each image before all else
+    boundary: Boundary = "symmetric"  # beyond the edge of all that was reduced
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
@@ -72,6 +75,9 @@ class Header:
         if any(self.offset):
             said["offset"] = list(self.offset)
             said["recipe"] = f"of each image the offset's rows and columns cut off first; {said['recipe']}"
+        if self.boundary != "symmetric":
+            said["boundary"] = self.boundary
+            said["recipe"] = f"{said['recipe']}; every imresize with the border {self.boundary}"
         if self.teacher:
             said["teacher"] = ", ".join(self.teacher)
             said["recipe"] = f"{said['recipe']}; GT then by the teacher: weights of that SHA-256, self-ensemble, mean"

@@ -12,12 +12,13 @@ import math
 import zlib
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import h5py
 import numpy as np
 
 from idn_data.access import explain_refusal, find_obstacle
+from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.checksums import PARTS, check_rows, compute_digests, format_rows
 from idn_data.patches.header import FORMAT, FORMAT_VERSION, Storage, gt_levels, to_plain
 from idn_data.patches.recipe import SCALES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
 
 
@@ -35,6 +37,9 @@ MAX_SIDE = 1024 * max(SCALES)  # of a GT patch, as `idn_data.patches.recipe.Reci
 MAX_CHUNK = MAX_ATTRIBUTES = 64 << 20  # bytes; HDF5 takes a whole chunk, or attribute, into memory
 _PACKING = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # what may be, in that order
 _UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError, IndexError)  # what h5py raises
+
+
+_EXPECTED = "expected /lr (N, 1, p, p) and /gt (N, 1, s·p, s·p); h5py renames a dataset: file.move(old, new)"
 
 
 def _explain_opening(error: Exception, path: Path) -> str:
@@ -70,6 +75,8 @@ class PatchFile:
         Rows to be read at a time.
     transposed : bool
         Whether patches are stored column by column, as MATLAB's h5write leaves them; `read` turns them.
+    boundary : {"symmetric", "replicate"}, optional
+        What lay beyond the edges when LR was made; None where the file does not say it, as MATLAB's.
     attributes : dict
         What the file says of itself; empty for MATLAB's.
 
@@ -96,13 +103,17 @@ class PatchFile:
 
     def _find(self, name: str) -> h5py.Dataset:
         """A dataset that lies in the file itself, and is no larger than what the file can hold."""
-        data = None
-        if isinstance(self._file.get(name, getlink=True), h5py.HardLink):  # others may lead to any file, or to a pipe
-            data = self._file[name]
+        link = self._file.get(name, getlink=True)
+        if link is None:
+            raise PatchFileError(f"{self.path}: holds {self._list_names()}, but no /{name}; {_EXPECTED}")
+        data = self._file[name] if isinstance(link, h5py.HardLink) else None  # others may lead to any file, or a pipe
         if isinstance(data, h5py.Group) or (isinstance(data, h5py.Dataset) and data.shape is None):
             raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {getattr(data, 'shape', 'a group')}")
         if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
-            raise KeyError(name)
+            raise PatchFileError(
+                f"{self.path}: /{name} is a link, or lies in another file, which idn does not follow; "
+                "write its values into this file"
+            )
         layout = data.id.get_create_plist()
         filters = [layout.get_filter(k)[0] for k in range(layout.get_nfilters())]
         if filters != [code for code in _PACKING if code in filters]:
@@ -110,19 +121,24 @@ class PatchFile:
         if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > MAX_CHUNK:
             raise PatchFileError(f"{self.path}: chunks of /{name} are over {MAX_CHUNK >> 20} MiB; h5repack -l CHUNK=…")
         claimed, most = data.size * data.dtype.itemsize, self.path.stat().st_size
-        if h5py.h5z.FILTER_DEFLATE in filters:  # a thousandth is the least that it leaves
+        if data.chunks and h5py.h5z.FILTER_DEFLATE in filters:  # a thousandth is the least that it leaves
             most *= 1100
             if data.id.get_num_chunks() != math.prod(-(-n // c) for n, c in zip(data.shape, data.chunks, strict=True)):
-                raise KeyError(name)
+                raise PatchFileError(f"{self.path}: /{name} was not written to its end; make the file again")
         if claimed > most:
             raise PatchFileError(f"{self.path}: damaged: /{name} claims {claimed:,} bytes, more than the file can hold")
         return data
+
+    def _list_names(self) -> str:
+        """What lies at the top of the file, for people."""
+        names = [f"/{name}" if name.isprintable() else ascii(name) for name in self._file]
+        return ", ".join(name[:40] for name in names[:6]) + (" …" if len(names) > 6 else "") or "nothing"
 
     def _read_attributes(self) -> dict[str, object]:
         keeper = self._file.attrs
         held = [keeper.get_id(name) for name in keeper]
         if sum(a.get_space().get_simple_extent_npoints() * a.get_type().get_size() for a in held) > MAX_ATTRIBUTES:
-            raise ValueError
+            raise PatchFileError(f"{self.path}: its attributes take over {MAX_ATTRIBUTES >> 20} MiB; remove some")
         return {name: to_plain(value) for name, value in keeper.items()}
 
     def _check(self) -> None:
@@ -133,8 +149,15 @@ class PatchFile:
             raise
         except _UNREADABLE:
             raise PatchFileError(
-                f"{self.path}: damaged, or no patch file: holds no readable datasets /lr and /gt"
+                f"{self.path}: damaged: its datasets or attributes cannot be read; copy or make the file again"
             ) from None
+        self._check_shapes()
+        self._check_words()
+        if self.checked:
+            self._check_digests()
+
+    def _check_shapes(self) -> None:
+        """Sizes and types of LR and GT, and what follows from them."""
         for name, data in (("lr", self.lr), ("gt", self.gt)):
             if data.ndim != 4 or data.shape[1] != 1 or data.shape[2] != data.shape[3]:
                 raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {data.shape}")
@@ -142,28 +165,35 @@ class PatchFile:
             raise PatchFileError(
                 f"{self.path}: /lr must be float32, /gt float32 or uint8; got {self.lr.dtype}, {self.gt.dtype}"
             )
-        self.count, self.lr_side, self.gt_side = len(self.lr), self.lr.shape[2], self.gt.shape[2]
+        self.count, self.lr_side, self.gt_side = len(self.lr), int(self.lr.shape[2]), int(self.gt.shape[2])
         if self.count != len(self.gt) or self.count == 0:
             raise PatchFileError(
                 f"{self.path}: /lr and /gt must hold as many patches, at least one; got {self.count}, {len(self.gt)}"
             )
-        self.scale, rest = divmod(self.gt_side, self.lr_side) if self.lr_side else (0, 1)
-        if rest or self.scale not in SCALES or self.gt_side > MAX_SIDE:
+        self.scale = self.gt_side // max(self.lr_side, 1)
+        if self.gt_side != self.scale * self.lr_side or self.scale not in SCALES or self.gt_side > MAX_SIDE:
             raise PatchFileError(
                 f"{self.path}: GT patches must be 2, 3 or 4 times as large as LR; got {self.gt_side} and {self.lr_side}"
                 + (f"; at most {MAX_SIDE}" if self.gt_side > MAX_SIDE else "")
             )
         self.step = max(1, (64 << 20) // (4 * self.gt_side**2))  # patches of 64 MiB: as many as to read at a time
         self.storage: Storage = "uint8" if self.gt.dtype == np.uint8 else "float32"
+
+    def _check_words(self) -> None:
+        """The attributes that say how to read the rest."""
         self.transposed = self.attributes.get("format") != FORMAT
         version = self.attributes.get("format_version", FORMAT_VERSION)
         if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
             raise PatchFileError(
                 f"{self.path}: format version {repr(version)[:20]}; this idn reads 1…{FORMAT_VERSION}. Update idn"
             )
+        said = self.attributes.get("boundary", "symmetric")
+        if said not in BOUNDARIES:
+            raise PatchFileError(
+                f"{self.path}: the attribute 'boundary' is {repr(said)[:20]}; this idn reads {', '.join(BOUNDARIES)}"
+            )
+        self.boundary = None if self.transposed else cast("Boundary", said)
         self.checked = bool({"crc32", "digest"} & set(self._file) or {"checksums", "digested"} & set(self.attributes))
-        if self.checked:
-            self._check_digests()
 
     def _check_digests(self) -> None:
         shapes = {"lr": self.lr.shape, "gt": self.gt.shape}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from idn_data.matlab.weights import BOUNDARIES, Boundary
+
 Stage = Literal["pretrain", "finetune"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 SCALES = (2, 3, 4)
@@ -19,17 +21,20 @@ _LR_PATCH = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the patches of a training file are: scale, stage, the side of an LR patch, and what is cut off each image.
+    """What the patches of a training file are: scale, stage, the side of an LR patch, what is cut off, and the border.
 
     ``lr_patch=None`` takes the README's value. GT patches are ``scale`` times as large, and the grid has no overlap.
     ``offset``: rows and columns cut off the top and left of an image before all else. One pixel moves the grid of the
     patches, and that of the LR pixels as well: at ×4 an image has 16 different LR images, one for each offset in 0…3.
+    ``boundary``: what lies beyond the edge of all that is reduced: symmetric as newer MATLABs have it, or replicate as
+    older ones, the authors' R2013b among them.
     """
 
     scale: int
     stage: Stage
     lr_patch: int | None = None
     offset: tuple[int, int] = (0, 0)
+    boundary: Boundary = "symmetric"
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -45,6 +50,8 @@ class Recipe:
             raise ValueError(
                 f"the offset must be two numbers in 0…{self.gt_side - 1}, below a GT patch; got {list(self.offset)}"
             )
+        if self.boundary not in BOUNDARIES:
+            raise ValueError(f"the boundary must be one of {', '.join(BOUNDARIES)}; got {self.boundary!r}")
 
     @property
     def lr_side(self) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
 
 
@@ -70,6 +71,27 @@ def _check_shards(files: Sequence[Path], name: str) -> None:
         raise ValueError(f"{extra[0]} belongs to another set of shards than {files[0].name}; remove one, or use --data")
 
 
+def find_boundary(paths: Sequence[Path | str]) -> Boundary | None:
+    """The border that the LR patches of some files were made with; None where none of them says it, as MATLAB's.
+
+    Raises
+    ------
+    PatchFileError
+        A file is missing or unsound, or two were made with different borders.
+    """
+    found: dict[Boundary, Path] = {}
+    for path in paths:
+        with PatchFile(path) as file:
+            if file.boundary:
+                found.setdefault(file.boundary, file.path)
+    if len(found) > 1:
+        (one, first), (other, second) = found.items()
+        raise PatchFileError(
+            f"{first} was made with the border {one}, {second} with {other}; train on files of one border"
+        )
+    return next(iter(found), None)
+
+
 def read_patches(
     paths: Sequence[Path | str], progress: Progress | None = None
 ) -> tuple[tuple[NDArray[np.float32], NDArray[np.uint8]], int, str]:
@@ -87,13 +109,15 @@ def read_patches(
         (N, 1, p, p) float32; (N, 1, s·p, s·p) uint8, k for k/255; the
         digests of the sources, separated by spaces; after one +SEED where
         the order of the patches is not that of seed 0, @Y,X where an offset
-        was cut off, and the first twelve digits of its teachers'.
+        was cut off, =replicate where LR was made with that border, and
+        ~ the first twelve digits of each of its teachers'.
 
     Raises
     ------
     PatchFileError
-        A file is missing or unsound, or files of different sizes are mixed.
+        A file is missing or unsound, or files of different sizes or borders are mixed.
     """
+    find_boundary(paths)
     shapes, digests = [], []
     for path in paths:
         with PatchFile(path) as file:
@@ -102,6 +126,8 @@ def read_patches(
             digest = str(file.attributes.get("source_digest", "unknown")) + (f"+{seed}" if seed else "")
             if offset := file.attributes.get("offset"):
                 digest += "@" + str(offset).strip("[]").replace(" ", "")
+            if file.attributes.get("boundary"):
+                digest += f"={file.boundary}"
             if teacher := file.attributes.get("teacher"):
                 digest += "".join(f"~{name[:12]}" for name in str(teacher).split(", "))
             digests.append(digest)

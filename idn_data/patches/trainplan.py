@@ -128,6 +128,7 @@ class TrainSet:
             versions=read_versions(),
             teacher=self.teacher.digests if self.teacher else (),
             offset=self.recipe.offset,
+            boundary=self.recipe.boundary,
         )
 
     def estimate(self) -> Estimate:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from idn_data.workers import Progress
 
 _UNLIKE = ("versions", "skipped", "skipped_count", "source_set")  # in shards that hold the same patches all the same
-_UNSAID = {"offset": [0, 0], "teacher": "none"}  # what is true of a file without these attributes
+_UNSAID = {
+    "offset": [0, 0],
+    "teacher": "none",
+    "boundary": "symmetric",
+}  # what is true of a file without these attributes
 _DERIVED = ("recipe", "digested")  # attributes that follow from others
 
 

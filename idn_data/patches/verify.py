@@ -96,7 +96,7 @@ def read_recipe(file: PatchFile) -> Recipe:
         raise ValueError(f"{file.path}: the attribute 'offset' is {str(offset)[:40]!r}; make the file again")
     if (scale, side) != (file.scale, file.lr_side) or np.float64 in (file.lr.dtype, file.gt.dtype):
         raise ValueError(f"{file.path}: the patches are not of the sizes and types that it says; make the file again")
-    return Recipe(scale, stage, side, tuple(offset))
+    return Recipe(scale, stage, side, tuple(offset), file.boundary or "symmetric")  # ours always says it
 
 
 def _read_attribute(file: PatchFile, name: str, kind: type[T]) -> T:

@@ -1,36 +1,26 @@
-"""The .mat test sets of the scripts' ``test_data.m``: write, read."""
+"""The images of a test set at a scale, as the scripts' ``test_data.m`` makes them; .mat files of them read."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.io import savemat
 
-from idn_data.atomic import check_room, check_target, hold, write_whole
-from idn_data.images.decode import list_images, read_image
-from idn_data.images.sources import Source, check_outputs, read_folder
 from idn_data.images.variants import make_pair, modcrop
 from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
-from idn_data.matlab.matfile import MAX_BYTES, MatFileError, read_mat
+from idn_data.matlab.matfile import MatFileError, read_mat
 from idn_data.matlab.resize import imresize
-from idn_data.patches.recipe import SCALES
-from idn_data.workers import count_workers, map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from idn_data.matlab.weights import Boundary
-    from idn_data.workers import Progress
-
-_HEADER = b"MATLAB 5.0 MAT-file, written by idn".ljust(116)  # scipy's holds the time of day
 
 
 @dataclass(frozen=True)
@@ -66,22 +56,35 @@ class TestPair:
                 )
 
 
-def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "") -> TestPair:
+def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "", boundary: Boundary = "symmetric") -> TestPair:
     """What ``test_data.m`` makes of an image: modcrop, then Y as gt, its bicubic reduction as lr, and Cb, Cr.
 
     Parameters
     ----------
     image : (H, W) or (H, W, 3) uint8
     scale : int
+    name : str
+        Of the image, for messages and tables.
+    boundary : {"symmetric", "replicate"}
+        Beyond the edge of what is reduced: as newer MATLABs have it, or older ones.
+
+    Returns
+    -------
+    TestPair
+
+    Raises
+    ------
+    ValueError
+        The image is too small for the scale.
     """
     picture = np.ascontiguousarray(modcrop(image, scale))
     if image.ndim == 2:
-        gt, lr = make_pair(picture, scale)
-        return TestPair(name, scale, im2double(gt), lr, None, None, picture, "symmetric")
+        gt, lr = make_pair(picture, scale, boundary)
+        return TestPair(name, scale, im2double(gt), lr, None, None, picture, boundary)
     ycbcr = rgb2ycbcr(picture)
-    gt, lr = make_pair(np.ascontiguousarray(ycbcr[:, :, 0]), scale)
+    gt, lr = make_pair(np.ascontiguousarray(ycbcr[:, :, 0]), scale, boundary)
     cb, cr = ycbcr[:, :, 1].copy(), ycbcr[:, :, 2].copy()
-    return TestPair(name, scale, im2double(gt), lr, cb, cr, picture, "symmetric")
+    return TestPair(name, scale, im2double(gt), lr, cb, cr, picture, boundary)
 
 
 def replace_lr(pair: TestPair, picture: NDArray[np.uint8]) -> TestPair:
@@ -125,138 +128,6 @@ def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8
         return compose_colour(sr, cb, cr)
     cb, cr = (imresize(imresize(p, 1 / s, boundary=border), s, boundary=border) for p in (pair.cb, pair.cr))
     return compose_colour(sr, cb, cr)
-
-
-def save_mat(path: Path | str, name: str, value: NDArray[np.generic], force: bool = False) -> None:
-    """Save one 2-D array as MATLAB 5 .mat, compressed, the same bytes each time."""
-    buffer = io.BytesIO()
-    savemat(buffer, {name: value}, do_compression=True)
-    data = _HEADER + buffer.getvalue()[len(_HEADER) :]
-    with write_whole(path, force, len(data)) as temporary:
-        temporary.write_bytes(data)
-
-
-def _name_stem(path: Path) -> str:
-    return path.name.split(".")[0]  # the scripts take the name up to its first dot
-
-
-def _list_names(path: Path, scale: int, colour: bool) -> list[str]:
-    return [f"{_name_stem(path)}_{scale}_{part}.mat" for part in (("gt", "lr", "cb", "cr") if colour else ("gt", "lr"))]
-
-
-def make_test(
-    images: Path | str,
-    out: Path | str,
-    scales: Sequence[int] = SCALES,
-    *,
-    force: bool = False,
-    skip_bad: bool = False,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> tuple[int, list[str]]:
-    """Write the test set of a folder of images.
-
-    The files are ``<name>_<scale>_gt.mat``, ``_lr.mat`` and, for colour, ``_cb.mat``, ``_cr.mat``. The variables are
-    ``gt``, ``lr`` (double) and ``cb``, ``cr`` (uint8), as ``test_data.m`` saves them.
-
-    Parameters
-    ----------
-    images, out : path
-        Folder of images; folder of .mat files, made if missing.
-    scales : sequence of int
-    force : bool
-        Replace existing files.
-    skip_bad : bool
-        Leave out images that cannot be read rather than refuse.
-    workers : int, optional
-        Threads.
-    progress : callable(what, done, total), optional
-
-    Returns
-    -------
-    files : int
-        Number of files written.
-    skipped : list of str
-        One line for each image left out.
-
-    Raises
-    ------
-    FileNotFoundError, FileExistsError, BadImagesError, BusyError
-        Before anything is written.
-    OSError
-        No room on the disk: nothing is left of what this call wrote.
-    ValueError
-        Two images share a name, an image is smaller than a scale, or a scale is not 2, 3 or 4.
-    """
-    out = Path(out)
-    if not scales or any(s not in SCALES for s in scales):
-        raise ValueError(
-            f"scales must be among {', '.join(map(str, SCALES))}; got {', '.join(map(str, scales)) or 'none'}"
-        )
-    scales = sorted(set(scales))
-    if not skip_bad:  # else one that is in the way may be left out
-        _check_names(list_images(images), out, scales, force)
-    sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
-    for source in sources:
-        _check_size(source, max(scales))
-    out.mkdir(parents=True, exist_ok=True)
-    with hold(out):
-        _check_names([s.path for s in sources], out, scales, force)
-        pixels = sum(s.height * s.width for s in sources) * len(scales)  # a byte of each is the least; two are usual
-        check_room(out, pixels, "and as much again is usual; make room, or choose another folder with --out")
-        return _write_set(sources, out, scales, force, count_workers(workers), progress), skipped
-
-
-def _check_names(images: Sequence[Path], out: Path, scales: Sequence[int], force: bool) -> None:
-    """Refuse two images of one name, and files that stand already."""
-    check_outputs(images, lambda path: out / f"{_name_stem(path)}_…mat")
-    for path in images:
-        for scale in scales:
-            for name in _list_names(path, scale, True):
-                check_target(out / name, force)
-
-
-def _check_size(source: Source, scale: int) -> None:
-    """Refuse an image that is too small for a scale, or too large for a file that is read again."""
-    size = f"{source.path}: {source.height}x{source.width} pixels are too"
-    if min(source.height, source.width) < scale:
-        raise ValueError(f"{size} few for scale {scale}")
-    if source.height * source.width * 8 > MAX_BYTES:
-        raise ValueError(
-            f"{size} many for a .mat of doubles, which idn reads up to {MAX_BYTES >> 20} MiB; "
-            "idn evaluate takes the images themselves"
-        )
-
-
-def _write_set(
-    sources: Sequence[Source], out: Path, scales: Sequence[int], force: bool, workers: int, progress: Progress | None
-) -> int:
-    new: list[Path] = []  # those that stood before are whole, and stay
-
-    def save(path: Path) -> int:
-        image = read_image(path)
-        for scale in scales:
-            pair = make_test_pair(image, scale)
-            for name, part in zip(_list_names(path, scale, image.ndim == 3), ("gt", "lr", "cb", "cr"), strict=False):
-                stood = (out / name).exists()
-                save_mat(out / name, part, getattr(pair, part), force)
-                new.extend([] if stood else [out / name])
-            if image.ndim == 2:  # Cb and Cr of a colour image that had this name before
-                for name in _list_names(path, scale, True)[2:]:
-                    (out / name).unlink(missing_ok=True)
-        return len(scales) * (4 if image.ndim == 3 else 2)
-
-    files = 0
-    try:
-        for done, count in enumerate(map_in_order(save, [s.path for s in sources], workers), 1):
-            files += count
-            if progress:
-                progress("writing .mat files", done, len(sources))
-    except BaseException:  # a part of a set would pass for a whole one
-        for path in new:
-            path.unlink(missing_ok=True)
-        raise
-    return files
 
 
 def _load_variable(path: Path, name: str, kind: str) -> NDArray[np.generic]:

@@ -311,13 +311,22 @@ def test_bridge_of_set14_is_grey(data_root: Path) -> None:
 
 
 def test_list_images(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.bmp", "C.jpeg", "d.tif", "e.TIFF", "f.webp", "g.jpg"):
+    for name in ("b.PNG", "a.bmp", "C.jpeg", "d.tif", "e.TIFF", "f.webp", "g.jpg", "h.JFIF"):
         (tmp_path / name).write_bytes(b"")
     for name in ("notes.txt", ".hidden.png", "a.gif", "png", "b.png.part"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "folder.png" / "deep.png").write_bytes(b"")
-    assert [p.name for p in list_images(tmp_path)] == ["C.jpeg", "a.bmp", "b.PNG", "d.tif", "e.TIFF", "f.webp", "g.jpg"]
+    assert [p.name for p in list_images(tmp_path)] == [
+        "C.jpeg",
+        "a.bmp",
+        "b.PNG",
+        "d.tif",
+        "e.TIFF",
+        "f.webp",
+        "g.jpg",
+        "h.JFIF",
+    ]
     assert list_images(str(tmp_path)) == list_images(tmp_path)
 
 

@@ -144,7 +144,30 @@ def test_missing_datasets(tmp_path: Path, name: str) -> None:
     with h5py.File(path, "r+") as file:
         for key in ("lr", "gt") if name == "both" else (name,):
             del file[key]
-    refuse(path, "holds no readable datasets /lr and /gt")
+    left, missing = {"lr": ("/gt", "lr"), "gt": ("/lr", "gt"), "both": ("nothing", "lr")}[name]
+    refuse(path, rf"a\.h5: holds {left}, but no /{missing}; expected /lr \(N, 1, p, p\) and /gt \(N, 1, s·p, s·p\)")
+
+
+def test_other_dataset_names(tmp_path: Path) -> None:
+    """As the Caffe scripts name them; the remedy works."""
+    path = tmp_path / "train.h5"
+    with h5py.File(path, "w") as file:
+        file["data"], file["label"] = LR, GT
+    refuse(path, r"holds /data, /label, but no /lr; expected /lr .* and /gt .*; h5py renames a dataset: file\.move")
+    with h5py.File(path, "r+") as file:
+        file.move("data", "lr")
+    refuse(path, "holds /label, /lr, but no /gt; expected")
+    with h5py.File(path, "r+") as file:
+        file.move("label", "gt")
+    with PatchFile(path) as patches:
+        assert (patches.count, patches.scale, patches.boundary) == (64, 3, None)
+
+
+def test_many_names_and_strange_ones(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in ("a\nb", "long" * 30, *"cdefg"):
+            file[name] = 1
+    refuse(tmp_path / "a.h5", r"holds 'a\\nb', /c, /d, /e, /f, /g …, but no /lr; expected")
 
 
 def test_dangling_link(tmp_path: Path) -> None:
@@ -152,7 +175,7 @@ def test_dangling_link(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["lr"]
         file["lr"] = h5py.ExternalLink("gone.h5", "/lr")
-    refuse(path, "holds no readable datasets /lr and /gt")
+    refuse(path, "/lr is a link, or lies in another file, which idn does not follow; write its values into this file")
 
 
 def test_group_named_lr(tmp_path: Path) -> None:
@@ -190,6 +213,12 @@ def test_unfit_datasets(tmp_path: Path, lr: object, gt: object, message: str) ->
 def test_other_format_version(tmp_path: Path) -> None:
     path = write_raw(tmp_path / "a.h5", LR, GT, format="idn-patches", format_version=3)
     refuse(path, "format version 3; this idn reads 1…2. Update idn")
+
+
+@pytest.mark.parametrize("boundary", ["circular", 3, "x" * 5000])
+def test_an_unknown_border_is_refused(tmp_path: Path, boundary: object) -> None:
+    path = write_raw(tmp_path / "a.h5", LR, GT, format="idn-patches", boundary=boundary)
+    refuse(path, r"the attribute 'boundary' is .{1,20}; this idn reads symmetric, replicate")
 
 
 def test_a_refused_file_is_closed(tmp_path: Path) -> None:

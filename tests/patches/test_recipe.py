@@ -92,3 +92,8 @@ def test_an_offset_is_cut_off_the_images() -> None:
 def test_wrong_offset(offset: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"the offset must be two numbers in 0…75, below a GT patch; got \["):
         Recipe(4, "finetune", 19, offset)  # type: ignore[arg-type]
+
+
+def test_wrong_boundary() -> None:
+    with pytest.raises(ValueError, match="the boundary must be one of symmetric, replicate; got 'circular'"):
+        Recipe(4, "finetune", boundary="circular")  # type: ignore[arg-type]  # what it refuses

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
+from idn_data.patches.patchfile import PatchFileError
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.shards import find_patch_files, read_patches
+from idn_data.patches.shards import find_boundary, find_patch_files, read_patches
 from idn_data.patches.trainplan import Teacher, plan_train
 from idn_data.patches.trainset import make_train
 
@@ -69,3 +71,20 @@ def test_the_digest_knows_the_offset_and_the_teachers(photos: Path, tmp_path: Pa
     plain, teacher = digest("plain.h5"), Teacher(lambda lr: np.kron(lr, np.ones((4, 4))), ("a" * 64, "b" * 64))
     assert digest("offset.h5", (1, 2), seed=5) == plain + "+5@1,2"
     assert digest("taught.h5", teacher=teacher) == plain + "~" + "a" * 12 + "~" + "b" * 12
+
+
+def test_files_of_two_borders_are_not_mixed(photos: Path, tmp_path: Path) -> None:
+    newer, older, foreign = tmp_path / "newer.h5", tmp_path / "older.h5", tmp_path / "matlab.h5"
+    make_train(plan_train(photos, newer, Recipe(4, "pretrain", 5)))
+    make_train(plan_train(photos, older, Recipe(4, "pretrain", 5, boundary="replicate")))
+    with h5py.File(foreign, "w") as file:
+        file["lr"], file["gt"] = np.zeros((64, 1, 5, 5), np.float32), np.zeros((64, 1, 20, 20), np.float32)
+    assert read_patches([older])[2] == read_patches([newer])[2] + "=replicate"
+    assert [find_boundary(files) for files in ([newer], [foreign, older], [foreign])] == [
+        "symmetric",
+        "replicate",
+        None,
+    ]
+    message = r"newer\.h5 was made with the border symmetric, .*older\.h5 with replicate; train on files of one border"
+    with pytest.raises(PatchFileError, match=message):
+        read_patches([newer, foreign, older])

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +23,7 @@ from idn_data.atomic import BusyError
 from idn_data.images.decode import ImageError, list_images, read_y
 from idn_data.images.sources import BadImagesError
 from idn_data.images.variants import make_variants
+from idn_data.matlab.weights import BOUNDARIES, Boundary
 from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.plan import Plan
 from idn_data.patches.recipe import BATCH, SCALES, STAGES, Recipe
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 RECIPES = [Recipe(scale, stage) for stage in STAGES for scale in SCALES]
 REAL = Recipe(4, "finetune")
+OLDER = replace(SMALL, boundary="replicate")
 REAL_COUNT = 125_312
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: f"{r.stage}-x{r.scale}")
@@ -55,7 +58,7 @@ def slow_keys(x: float) -> float:
 
 
 @cache
-def slow_taps(n: int, scale: float) -> list[tuple[list[float], list[int]]]:
+def slow_taps(n: int, scale: float, boundary: str) -> list[tuple[list[float], list[int]]]:
     """For each output pixel of one axis: the weights and the input pixels they belong to."""
     shrink = scale < 1
     support = 4 / scale if shrink else 4.0
@@ -69,14 +72,16 @@ def slow_taps(n: int, scale: float) -> list[tuple[list[float], list[int]]]:
             weights.append(weight)
             total += weight
             k = (position - 1) % (2 * n)  # 1 2 … n n … 2 1, over and over
+            if boundary == "replicate":
+                k = min(max(position - 1, 0), n - 1)
             pixels.append(k if k < n else 2 * n - 1 - k)
         table.append(([w / total for w in weights], pixels))
     return table
 
 
-def slow_shrink_rows(image: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+def slow_shrink_rows(image: NDArray[np.float64], scale: float, boundary: str) -> NDArray[np.float64]:
     lines = []
-    for weights, pixels in slow_taps(len(image), scale):
+    for weights, pixels in slow_taps(len(image), scale, boundary):
         line = np.zeros(image.shape[1])
         for weight, pixel in zip(weights, pixels, strict=True):
             line = line + weight * image[pixel]
@@ -84,8 +89,8 @@ def slow_shrink_rows(image: NDArray[np.float64], scale: float) -> NDArray[np.flo
     return np.array(lines)
 
 
-def slow_imresize(image: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    return slow_shrink_rows(slow_shrink_rows(image, scale).T, scale).T
+def slow_imresize(image: NDArray[np.float64], scale: float, boundary: str) -> NDArray[np.float64]:
+    return slow_shrink_rows(slow_shrink_rows(image, scale, boundary).T, scale, boundary).T
 
 
 def slow_y(path: Path) -> NDArray[np.uint8]:
@@ -98,9 +103,9 @@ def slow_y(path: Path) -> NDArray[np.uint8]:
     return ((16 * 255_000 + thousandths + 127_500) // 255_000).astype(np.uint8)
 
 
-def slow_variant(y: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+def slow_variant(y: NDArray[np.uint8], number: int, boundary: str = "symmetric") -> NDArray[np.uint8]:
     turns, flip, downscale = number // 10, number // 5 % 2, number % 5
-    image = slow_imresize(y / 255.0, 1.0 - 0.1 * downscale)
+    image = slow_imresize(y / 255.0, 1.0 - 0.1 * downscale, boundary)
     for _ in range(turns):  # counter-clockwise: the last column becomes the first row
         image = image.T[::-1]
     if flip:
@@ -113,10 +118,10 @@ class SlowPair(NamedTuple):
     lr: NDArray[np.float32]
 
 
-def slow_pair(y: NDArray[np.uint8], number: int, scale: int) -> SlowPair:
-    variant = slow_variant(y, number)
+def slow_pair(y: NDArray[np.uint8], number: int, scale: int, boundary: str = "symmetric") -> SlowPair:
+    variant = slow_variant(y, number, boundary)
     gt = variant[: variant.shape[0] - variant.shape[0] % scale, : variant.shape[1] - variant.shape[1] % scale]
-    return SlowPair(gt, slow_imresize(gt / 255.0, 1 / scale).astype(np.float32))
+    return SlowPair(gt, slow_imresize(gt / 255.0, 1 / scale, boundary).astype(np.float32))
 
 
 def assert_rows_are_right(path: Path, folder: Path, rows: list[int]) -> None:
@@ -128,7 +133,7 @@ def assert_rows_are_right(path: Path, folder: Path, rows: list[int]) -> None:
             sizes.append((picture.height, picture.width))
     with h5py.File(path) as file:
         scale, seed, lr_data, gt_data = int(file.attrs["scale"]), int(file.attrs["seed"]), file["lr"], file["gt"]
-        p = lr_data.shape[2]
+        p, boundary = lr_data.shape[2], file.attrs.get("boundary", b"symmetric").decode()
         g = p * scale
         plan = Plan(Recipe(scale, file.attrs["stage"].decode(), p), tuple(sizes), seed)  # type: ignore[arg-type]
         assert lr_data.shape == (plan.count, 1, p, p)
@@ -137,7 +142,7 @@ def assert_rows_are_right(path: Path, folder: Path, rows: list[int]) -> None:
         for row in rows:
             image, variant, y, x = plan.locate(row)
             if (image, variant) not in pairs:
-                pairs[image, variant] = slow_pair(slow_y(sources[image]), variant, scale)
+                pairs[image, variant] = slow_pair(slow_y(sources[image]), variant, scale, boundary)
             pair = pairs[image, variant]
             gt = pair.gt[y : y + g, x : x + g]
             wanted = gt if gt_data.dtype == np.uint8 else (gt / 255.0).astype(np.float32)
@@ -222,12 +227,42 @@ def test_every_row_of_a_file_against_the_slow_path(photos: Path, tmp_path: Path)
         assert file["lr"][:].max() > 1.01
 
 
-def test_variants_against_the_slow_path(photos: Path) -> None:
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_variants_against_the_slow_path(photos: Path, boundary: Boundary) -> None:
     for path in list_images(photos):
         y = slow_y(path)
         np.testing.assert_array_equal(read_y(path), y)
-        for number, variant in enumerate(make_variants(y)):
-            np.testing.assert_array_equal(variant, slow_variant(y, number))
+        for number, variant in enumerate(make_variants(y, boundary)):
+            np.testing.assert_array_equal(variant, slow_variant(y, number, boundary))
+
+
+@both_storages
+def test_replicated_edges_against_the_slow_path(photos: Path, tmp_path: Path, storage: str) -> None:
+    """As the authors' MATLAB made them: every imresize with that border, and the file says so."""
+    older, newer = tmp_path / "older.h5", tmp_path / "newer.h5"
+    count = make(photos, older, OLDER, storage=storage).estimate().patches
+    make(photos, newer, storage=storage)
+    assert_rows_are_right(older, photos, list(range(0, count, count // 200)))
+    with PatchFile(older) as file, PatchFile(newer) as other:
+        assert (file.boundary, file.attributes["boundary"]) == ("replicate", "replicate")
+        assert str(file.attributes["recipe"]).endswith("; every imresize with the border replicate")
+        assert "boundary" in json.loads(str(file.attributes["digested"]))
+        assert other.boundary == "symmetric"
+        assert "boundary" not in other.attributes  # files as they were made before it could be chosen
+        a, b = file.read(0, count), other.read(0, count)
+        assert (a[0] != b[0]).any() and (a[1] != b[1]).any()
+        assert verify_patches(file, photos, workers=2) == 0
+
+
+def test_shards_of_another_border_are_not_kept(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set.h5"
+    make(photos, out, OLDER, shards=2)
+    assert find_finished(plan_train(photos, out, OLDER, shards=2)) == [0, 1]
+    with pytest.raises(FileExistsError, match="was made with boundary replicate, now symmetric; --force makes all"):
+        make(photos, out, shards=2)
+    make(photos, out, shards=2, force=True)
+    with pytest.raises(FileExistsError, match="was made with boundary symmetric, now replicate; --force makes all"):
+        make(photos, out, OLDER, shards=2)
 
 
 # --- the same bytes ---

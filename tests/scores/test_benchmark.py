@@ -20,10 +20,11 @@ from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.recipe import SCALES
 from idn_data.scores import protocols
 from idn_data.scores.benchmark import evaluate, find_published
+from idn_data.scores.maketest import make_test
 from idn_data.scores.methods import BICUBIC, Method, upscale_bicubic
 from idn_data.scores.pairs import PairError
 from idn_data.scores.sets import TestSet, attach_lr, open_set
-from idn_data.scores.testset import make_test, make_test_pair
+from idn_data.scores.testset import make_test_pair
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,9 @@ from idn_data.images.decode import list_images, read_image
 from idn_data.images.sources import BadImagesError
 from idn_data.matlab.color import rgb2ycbcr
 from idn_data.matlab.resize import imresize
-from idn_data.scores.testset import TestPair, list_test_pairs, make_test, make_test_pair, read_test_pair, save_mat
+from idn_data.matlab.weights import BOUNDARIES
+from idn_data.scores.maketest import make_test, save_mat
+from idn_data.scores.testset import TestPair, compose_result, list_test_pairs, make_test_pair, read_test_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +86,48 @@ def test_files_names_types_and_values(photos: Path, tmp_path: Path, scales: tupl
                 held = load(out / f"{path.stem}_{scale}_{part}.mat", part)
                 assert held.dtype == TYPES[part]
                 np.testing.assert_array_equal(held, value)
+
+
+def test_replicated_edges(photos: Path, tmp_path: Path) -> None:
+    """LR of the older border, which the files say in their first line; GT, Cb and Cr are those of the newer."""
+    newer, older = tmp_path / "newer", tmp_path / "older"
+    make_test(photos, newer, (2, 8))
+    make_test(photos, older, (2, 8), boundary="replicate")
+    assert list_names(older) == list_names(newer) == expect_names((2, 8))
+    for path in older.iterdir():
+        part = path.stem.rpartition("_")[2]
+        held, other = load(path, part), load(newer / path.name, part)
+        text = b"MATLAB 5.0 MAT-file, written by idn; imresize with the border replicate"
+        assert path.read_bytes()[:116].rstrip() == text
+        assert (newer / path.name).read_bytes()[:116].rstrip() == text[:35]
+        assert np.array_equal(held, other) == (part != "lr")
+        if part == "lr":
+            scale = int(path.stem.split("_")[1])
+            wanted = imresize(load(older / path.name.replace("_lr", "_gt"), "gt"), 1 / scale, boundary="replicate")
+            np.testing.assert_array_equal(held, wanted)
+    assert {read().boundary for read in list_test_pairs(older, 8)} == {None}  # their LR is what they hold
+
+
+def test_colour_of_a_result_takes_the_border_of_its_lr(photos: Path) -> None:
+    image = read_image(photos / "meadow.jpg")
+    pairs = [make_test_pair(image, 3, boundary=boundary) for boundary in BOUNDARIES]
+    newer, older = (rgb2ycbcr(compose_result(pairs[0].gt, pair)) for pair in pairs)
+    inside = np.s_[12:-12, 12:-12]
+    np.testing.assert_array_equal(newer[inside], older[inside])
+    assert (newer != older).any()
+
+
+def test_a_folder_holds_one_border(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mat"
+    make_test(photos, out, (2,))
+    (out / "matlab_2_lr.mat").write_bytes(b"MATLAB 5.0 MAT-file, Platform: GLNXA64")  # does not say its border
+    before = list_names(out)
+    with pytest.raises(
+        ValueError, match=r"harbour_2_lr\.mat was made with the border symmetric, now replicate; choose an"
+    ):
+        make_test(photos, out, (3,), boundary="replicate")
+    assert list_names(out) == before
+    make_test(photos, out, (2, 3), boundary="replicate", force=True)  # which replaces those of the other border
 
 
 def test_lr_is_not_clipped(tmp_path: Path) -> None:
@@ -154,7 +198,7 @@ def test_too_small_image(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("scales", "said"), [((5,), "5"), ((2, 1), "2, 1"), ((), "none"), ((0,), "0")])
 def test_bad_scale(photos: Path, tmp_path: Path, scales: tuple[int, ...], said: str) -> None:
-    with pytest.raises(ValueError, match=f"scales must be among 2, 3, 4; got {said}$"):
+    with pytest.raises(ValueError, match=f"scales must be among 2, 3, 4, 8; got {said}$"):
         make_test(photos, tmp_path / "mat", scales)
     assert not (tmp_path / "mat").exists()
 

@@ -14,9 +14,11 @@ from idn_data.patches.trainset import make_train
 SMALL = Recipe(3, "pretrain", lr_patch=5)  # GT 15x15: thousands of patches from small images
 
 
-def make(folder: Path, out: Path, recipe: Recipe = SMALL, *, workers: int = 2, **options: object) -> TrainSet:
+def make(
+    folder: Path, out: Path, recipe: Recipe = SMALL, *, workers: int = 2, force: bool = False, **options: object
+) -> TrainSet:
     made = plan_train(folder, out, recipe, workers=workers, **options)  # type: ignore[arg-type]
-    make_train(made, workers=workers)
+    make_train(made, force=force, workers=workers)
     return made
 
 

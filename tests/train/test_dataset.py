@@ -79,3 +79,10 @@ def test_what_is_refused(shards: list[Path], photos: Path, tmp_path: Path) -> No
     other = make_train(plan_train(photos, tmp_path / "b.h5", Recipe(4, "pretrain", 9)))
     with pytest.raises(PatchFileError, match="differ in scale or patch size; use files of one recipe"):
         PatchDataset([*shards, *other])
+
+
+def test_files_of_two_borders_are_not_mixed(shards: list[Path], photos: Path, tmp_path: Path) -> None:
+    recipe = Recipe(4, "pretrain", 7, boundary="replicate")
+    older = make_train(plan_train(photos, tmp_path / "older.h5", recipe))
+    with pytest.raises(PatchFileError, match=r"border symmetric, .*older\.h5 with replicate; train on files of one"):
+        PatchDataset([*shards, *older])
