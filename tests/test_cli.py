@@ -192,15 +192,36 @@ def test_missing_data_names_the_next_step(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_make_test_then_evaluate_from_images_and_from_mat(photos: Path, tmp_path: Path) -> None:
-    mat = tmp_path / "mat"
-    made = run("make-test", photos, "--scale", "2", "--out", mat)
+    scores: dict[tuple[str, Path], list[tuple[str, float, float]]] = {}
+    for border in ("symmetric", "replicate"):
+        mat = tmp_path / border
+        made = run("make-test", photos, "--scale", "2", "--scale", "8", "--out", mat, "--boundary", border)
+        assert made.exit_code == 0, made.output
+        for where in (photos, mat):
+            result = run("evaluate", "bicubic", "--set", where, "--scale", "2", "--boundary", border, "--json", "-")
+            assert result.exit_code == 0, result.output
+            scores[border, where] = [(r["protocol"], r["psnr"], r["ssim"]) for r in json.loads(result.stdout)]
+        assert scores[border, photos] == scores[border, mat]
+    assert scores["symmetric", photos] != scores["replicate", photos]
+    again = run("make-test", photos, "--scale", "3", "--out", tmp_path / "replicate")
+    check_failure(again, 1, "was made with the border replicate, now symmetric; choose another folder with --out")
+
+
+def test_two_sets_that_would_go_to_one_folder(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "other" / photos.name).mkdir(parents=True)
+    for sets in ((photos, tmp_path / "other" / photos.name), (photos, f"{photos}/../{photos.name}")):
+        check_failure(run("make-test", *sets, "--out", tmp_path / "mat"), 1, "would both become")
+    assert not (tmp_path / "mat").exists()
+
+
+def test_make_train_by_the_older_border(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "older.h5"
+    made = run("make-train", "--scale", "4", "--images", photos, "--out", out, "--boundary", "replicate")
     assert made.exit_code == 0, made.output
-    scores = {}
-    for where in (photos, mat):
-        result = run("evaluate", "bicubic", "--set", where, "--scale", "2", "--json", "-")
-        assert result.exit_code == 0, result.output
-        scores[where] = [(r["protocol"], r["psnr"], r["ssim"]) for r in json.loads(result.stdout)]
-    assert scores[photos] == scores[mat]
+    seen = run("inspect", out, "--verify", "--images", photos)
+    assert seen.exit_code == 0, seen.output
+    assert "boundary          replicate\n" in seen.stdout
+    assert "patches are what the images yield" in seen.stdout
 
 
 def test_evaluate_writes_csv_and_json(photos: Path, tmp_path: Path) -> None:

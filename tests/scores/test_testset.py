@@ -466,7 +466,7 @@ def test_colour_made_grey_leaves_no_old_chroma(photos: Path, tmp_path: Path) -> 
 
 
 def test_an_image_too_large_to_be_read_back(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idn_data.scores.testset.MAX_BYTES", 8 * 100 * 100)
+    monkeypatch.setattr("idn_data.scores.maketest.MAX_BYTES", 8 * 100 * 100)
     with pytest.raises(ValueError, match=r"pixels are too many for a \.mat of doubles.*takes the images themselves"):
         make_test(photos, tmp_path / "out", [2])
     assert not (tmp_path / "out").exists()
