@@ -140,7 +140,7 @@ def test_a_killed_worker_costs_its_shard_alone(photos: Path, tmp_path: Path, ser
 
         def kill(what: str, done: int, total: int) -> None:
             if not killed and done == total - 2 and (found := find_processing(1)):  # the two other shards stand
-                os.kill(found[0], signal.SIGKILL)
+                psutil.Process(found[0]).kill()
                 (made.out.parent / ".set.2-of-3.h5.part").write_bytes(b"what it left")
                 killed.extend(found)
                 stack.close()
@@ -160,7 +160,7 @@ def test_a_shard_that_ends_each_worker_ends_the_run(
 
     def kill(what: str, done: int, total: int) -> None:
         for process in set(find_processing(1)) - killed:
-            os.kill(process, signal.SIGKILL)
+            psutil.Process(process).kill()
             killed.add(process)
 
     with (
