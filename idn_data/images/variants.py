@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.classes import check_array, im2double, im2uint8
 from idn_data.matlab.resize import imresize
 
 if TYPE_CHECKING:
@@ -27,7 +27,19 @@ VARIANTS = len(ROTATIONS) * len(FLIPS) * len(DOWNSCALES)
 
 
 def modcrop(image: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
-    """Cut the bottom and the right so that both sides are multiples of `scale`; a view."""
+    """Cut the bottom and the right so that both sides are multiples of `scale`: a view of an (H, W) or (H, W, C) array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No numpy array of two or three dimensions; a scale that is not whole or below 1; nothing is left.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"modcrop takes a numpy array; got {type(image).__name__}; convert it by numpy.asarray")
+    if image.ndim not in (2, 3):
+        raise ValueError(f"modcrop takes an (H, W) or (H, W, C) image; got shape {image.shape}")
+    if not isinstance(scale, (int, np.integer)) or scale < 1:
+        raise ValueError(f"scale must be a whole number, at least 1; got {scale!r}")
     height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
     if height == 0 or width == 0:
         raise ValueError(f"a {image.shape[0]}x{image.shape[1]} image is too small for scale {scale}")
@@ -49,7 +61,7 @@ def make_variants(y: NDArray[np.uint8], boundary: Boundary = "symmetric") -> Ite
     ------
     (h, w) uint8, C-contiguous
     """
-    double = im2double(y)
+    double = im2double(check_array(y, "make_variants", "uint8"))
     # rounding pixel by pixel commutes with turning and flipping, so five roundings serve all forty
     small = [y if s == 1.0 else im2uint8(imresize(double, s, boundary=boundary)) for s in DOWNSCALES]
     for turns in ROTATIONS:
@@ -116,5 +128,5 @@ def make_pair(
     lr : (h, w) float64
         Not clipped: the bicubic kernel overshoots [0, 1] a little.
     """
-    gt = np.ascontiguousarray(modcrop(image, scale))
+    gt = np.ascontiguousarray(modcrop(check_array(image, "make_pair", "uint8"), scale))
     return gt, imresize(im2double(gt), 1 / scale, boundary=boundary)

@@ -60,7 +60,7 @@ class Score:
     border: int
     digest: str
     registered: bool
-    boundary: str = "symmetric"  # of the imresize that made LR; a .mat's LR stays as it is
+    boundary: str = "symmetric"  # of imresize, for LR and in a network; an LR that it did not make stays
 
     def row(self) -> dict[str, object]:
         """The score as a row of a JSON list or a CSV table."""
@@ -89,8 +89,8 @@ def evaluate(
         See `idn_data.scores.protocols.score`. For "y" and "rgb" the method's picture is composed: Y by the method, Cb
         and Cr by bicubic.
     boundary : {"symmetric", "replicate"}, optional
-        Border of the imresize that makes LR, and of the bicubic image in a network. An LR of a .mat file is taken as
-        it is.  [default: each protocol's]
+        Border of the imresize that makes LR, and of the bicubic image in a network. An LR that imresize did not
+        make is taken as it is.  [default: each protocol's]
     workers : int, optional
         Threads.
     progress : callable(what, done, total), optional

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idn_data.images.variants import make_pair, modcrop
-from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.classes import check_array, im2double, im2uint8
 from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.matfile import MatFileError, read_mat
 from idn_data.matlab.resize import imresize
+from idn_data.matlab.weights import BOUNDARIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ class TestPair:
 
     gt : (s·h, s·w) float64, k/255; lr : (h, w) float64, not clipped; cb, cr : (s·h, s·w) uint8, None for grey;
     picture : GT as a picture, (s·h, s·w, 3) or grey (s·h, s·w) uint8, None where a .mat held Y alone;
-    boundary : the border of the imresize that made lr, None where a .mat or a picture held it;
+    boundary : the border of the imresize that made lr, None where something else made it;
     lr_picture : the LR picture where there was one, (h, w, 3) or grey (h, w) uint8.
     """
 
@@ -77,7 +78,7 @@ def make_test_pair(image: NDArray[np.uint8], scale: int, name: str = "", boundar
     ValueError
         The image is too small for the scale.
     """
-    picture = np.ascontiguousarray(modcrop(image, scale))
+    picture = np.ascontiguousarray(modcrop(check_array(image, "make_test_pair", "uint8"), scale))
     if image.ndim == 2:
         gt, lr = make_pair(picture, scale, boundary)
         return TestPair(name, scale, im2double(gt), lr, None, None, picture, boundary)
@@ -106,7 +107,7 @@ def replace_lr(pair: TestPair, picture: NDArray[np.uint8]) -> TestPair:
 
 
 def change_boundary(pair: TestPair, boundary: Boundary) -> TestPair:
-    """The pair with the LR that imresize makes with a border; an LR that a .mat held stays as it is."""
+    """The pair with the LR that imresize makes with a border; an LR that imresize did not make stays as it is."""
     if pair.boundary in (None, boundary):
         return pair
     return replace(pair, lr=imresize(pair.gt, 1 / pair.scale, boundary=boundary), boundary=boundary)
@@ -167,4 +168,14 @@ def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:
         if p in ("gt", "lr") or path.is_file()
     }
     gt, lr = (held[part].astype(np.float64) for part in ("gt", "lr"))
-    return TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]
+    pair = TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]
+    return replace(pair, boundary=_find_boundary(pair))
+
+
+def _find_boundary(pair: TestPair) -> Boundary | None:
+    """The border of the imresize that made an LR, a newer MATLAB's or an older one's; None if neither did."""
+    for boundary in BOUNDARIES:
+        made = imresize(pair.gt, 1 / pair.scale, boundary=boundary)
+        if np.abs(made - pair.lr).max() < 1e-9:  # MATLAB's own doubles are within 1e-13
+            return boundary
+    return None
