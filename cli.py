@@ -411,6 +411,52 @@ def make_lr_command(
         click.echo(f"{out}: {made.made} files made, {made.kept} kept, {format_bytes(size)}")
 
 
+@main.command("identify", short_help="Find out what made LR pictures.")
+@click.argument("lr", type=click.Path(path_type=Path))
+@click.argument("hr", type=click.Path(path_type=Path))
+@click.option("--scale", type=click.FloatRange(1, 16, min_open=True), help="Factor.  [default: by the sizes]")
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Pairs to compare, of all folders hold.",
+)
+@click.option("--table", type=click.IntRange(min=0), default=5, show_default=True, help="Candidates to list.")
+@json_option
+@quiet_option
+def identify_command(
+    lr: Path, hr: Path, scale: float | None, pictures: int, table: int, json_file: str | None, quiet: bool
+) -> None:
+    """Say what made the LR pictures of a folder, and by which command they are made again.
+
+    LR and HR are two pictures or two folders, whose pictures are paired by name. Tried are MATLAB's imresize (both
+    borders, through uint8 and double, each kernel), Gaussian blurs, Pillow, OpenCV, torch and scikit-image where they
+    are installed; HR cut otherwise, a shift, exchanged channels, a JPEG. Nothing is named unless all values agree, or
+    all but one in a thousand, by 1.
+
+    \b
+    Examples:
+      idn identify Set5/LR_x4 Set5/HR
+      idn identify baby_LRBI_x4.png baby.png --json verdict.json
+    """
+    from idn_data import identify
+    from idn_data.scores.tables import format_candidates
+
+    load_kernels_aloud(quiet)
+    with ProgressBar(quiet) as progress:
+        found = identify(lr, hr, scale=scale, pictures=pictures, progress=progress)
+    if not write_json(json_file, found.to_dict()):
+        click.echo(found.verdict.text)
+        if found.verdict.command:
+            click.echo(f"made again by: {found.verdict.command}")
+        if table:
+            click.echo(format_candidates(found.candidates[:table]))
+        click.echo(f"compared: {', '.join(found.pictures)}")
+        for line in found.not_tried:
+            click.echo(f"not tried: {line}")
+
+
 @main.command("inspect", short_help="Describe, draw or verify a patch file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a contact sheet of patch pairs.")

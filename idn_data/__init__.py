@@ -35,6 +35,7 @@ _ROOMS = {
     "idn_train.photos": ("read_photo",),
     "idn_data.lr.make": ("make_lr",),
     "idn_data.lr.reduction": ("Reduction", "choose_reduction"),
+    "idn_train.makers": ("identify",),
     "idn_train.caffe": ("read_caffemodel",),
 }
 _HOME = {name: module for module, names in _ROOMS.items() for name in names}

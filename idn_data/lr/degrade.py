@@ -69,7 +69,7 @@ def round_double(image: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[An
         return im2uint8(image)
     from idn_data.matlab.classes import im2uint16
 
-    return im2uint16(image)
+    return np.asarray(im2uint16(image))
 
 
 def _reduce(hr: NDArray[Any], reduction: Reduction) -> NDArray[Any]:

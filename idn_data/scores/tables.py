@@ -30,6 +30,13 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def format_candidates(rows: Sequence[dict[str, Any]]) -> str:
+    """What may have made LR pictures, the nearest first: a line for each row of `Identification.candidates`."""
+    head = ["", "differ", "of", "at most", "where"]
+    cells = [[r["name"], f"{r['differing']:,}", f"{r['values']:,}", str(r["largest"]), r["where"]] for r in rows]
+    return format_table(head, cells)
+
+
 def format_scores(scores: Sequence[Score]) -> str:
     """Scores beside the published ones; the difference at the printed precision, as papers compare."""
     rows = []
