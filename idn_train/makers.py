@@ -78,7 +78,9 @@ def list_torch() -> tuple[list[Candidate], list[str]]:
         widened = antialias if mode.startswith("bi") else None
         for through in ("single", "uint8") if antialias else ("single",):
             make = _choose(mode, antialias, align, through == "uint8")
-            found.append(Candidate("torch", method, make, None, through, widened, usual, local=not align))
+            # of 8 bits torch computes as Pillow does, to the last bit: then Pillow is named
+            much = usual and through == "single"
+            found.append(Candidate("torch", method, make, None, through, widened, much, local=not align))
     return found, []
 
 

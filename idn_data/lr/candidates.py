@@ -11,11 +11,15 @@ import numpy as np
 
 from idn_data.lr.degrade import reduce_picture, round_double
 from idn_data.lr.reduction import Reduction
-from idn_data.matlab.color import im2double
+from idn_data.matlab.classes import im2double
+from idn_data.matlab.color import rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.resize import imresize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from idn_data.matlab.filters import Edge
+    from idn_data.matlab.weights import Boundary
 
 # HR as it is reduced, rows and columns of LR, and how many HR pixels lie along one of LR's -> LR of the same type
 Make = Callable[["NDArray[Any]", tuple[int, int], float], "NDArray[Any]"]
@@ -23,6 +27,9 @@ Make = Callable[["NDArray[Any]", tuple[int, int], float], "NDArray[Any]"]
 KERNELS = ("bicubic", "bilinear", "lanczos2", "lanczos3", "box")
 BLUR_KERNELS = (7, 15, 21, 25)
 BLUR_SIGMAS = (0.8, 1.0, 1.2, 1.3, 1.6, 1.8, 2.0, 2.4, 2.6, 2.8, 3.0, 3.2)
+
+
+_EDGES: tuple[Edge, ...] = ("replicate", "symmetric")
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Candidate:
     @property
     def skips(self) -> bool:
         """Whether pixels of HR are passed over: then the sample need not lie in the middle of what it stands for."""
-        return self.method.startswith(("blur", "nearest")) or self.method.endswith("order 0")
+        narrow = self.method == "box" and not self.antialias
+        return narrow or self.method.startswith(("blur", "nearest")) or self.method.endswith("order 0")
 
     def __str__(self) -> str:
         """Such as ``matlab bicubic, boundary symmetric, through double, no antialiasing``."""
@@ -74,14 +82,22 @@ class Candidate:
         return ", ".join(parts)
 
 
+_BOUNDARIES: tuple[Boundary, ...] = ("symmetric", "replicate")
+
+
 def list_matlab() -> list[Candidate]:
     """MATLAB's imresize: each kernel, both borders, through uint8 and double, with antialiasing and without."""
     found = []
     for method in KERNELS:
         for antialias in (True, False):
             for through in ("uint8", "double"):
-                for boundary in ("symmetric", "replicate"):
+                for boundary in _BOUNDARIES:
                     found.append(_resize_candidate(method, antialias, through, boundary))
+    for through in ("uint8", "double"):
+        for boundary in _BOUNDARIES:
+            found.append(
+                Candidate("matlab", "bicubic of YCbCr", _choose_ycbcr(through, boundary), boundary, through, True)
+            )
     nearest = _resize_candidate("nearest", True, "uint8", "symmetric")
     return [*found, Candidate("matlab", "nearest", nearest.make, usual=True, wide=True, reduction=nearest.reduction)]
 
@@ -103,6 +119,19 @@ def _resize_candidate(method: str, antialias: bool, through: str, boundary: str)
     return Candidate("matlab", method, make, boundary, through, antialias, usual, wide=True, reduction=describe)
 
 
+def _choose_ycbcr(through: str, boundary: Boundary) -> Make:
+    """Colour resized as YCbCr, as scripts do that enlarge Y by a network; grey as it is."""
+
+    def make(hr: NDArray[Any], size: tuple[int, int], scale: float) -> NDArray[Any]:
+        source = hr if through == "uint8" else im2double(hr)
+        source = rgb2ycbcr(source) if hr.ndim == 3 else source
+        made: NDArray[Any] = imresize(source, size=size, boundary=boundary)
+        made = ycbcr2rgb(made) if hr.ndim == 3 else made
+        return made if through == "uint8" else round_double(made, hr.dtype)
+
+    return make
+
+
 def list_blurs() -> list[Candidate]:
     """MATLAB's imfilter by a Gaussian, then every s-th pixel: from the middle (nearest) or from the first."""
     kinds = [(7, 1.6), *((k, sigma) for k in BLUR_KERNELS for sigma in BLUR_SIGMAS if (k, sigma) != (7, 1.6))]
@@ -111,11 +140,11 @@ def list_blurs() -> list[Candidate]:
         for kernel, sigma in kinds
         for first in (False, True)
         for through in ("uint8", "double")
-        for boundary in ("replicate", "symmetric")
+        for boundary in _EDGES
     ]
 
 
-def _blur_candidate(kernel: int, sigma: float, boundary: str, through: str, first: bool) -> Candidate:
+def _blur_candidate(kernel: int, sigma: float, boundary: Edge, through: str, first: bool) -> Candidate:
     def describe(scale: float) -> Reduction:
         return Reduction(scale, "blur", "nearest", boundary, True, through, "rgb", sigma, kernel)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from idn_data.images.variants import modcrop
-from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.classes import im2double, im2uint8, im2uint16
 from idn_data.matlab.color import rgb2ycbcr
 from idn_data.matlab.resize import imresize
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idn_data.lr.reduction import Reduction
+    from idn_data.matlab.filters import Edge
     from idn_data.matlab.weights import Boundary
 
 
@@ -65,11 +66,7 @@ def take_channel(hr: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
 
 def round_double(image: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """``im2uint8`` or ``im2uint16`` of doubles in [0, 1]."""
-    if dtype == np.uint8:
-        return im2uint8(image)
-    from idn_data.matlab.classes import im2uint16
-
-    return np.asarray(im2uint16(image))
+    return im2uint8(image) if dtype == np.uint8 else im2uint16(image)
 
 
 def _reduce(hr: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
@@ -78,7 +75,8 @@ def _reduce(hr: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
         from idn_data.matlab.filters import fspecial, imfilter  # scipy is wanted for this alone
 
         window = fspecial("gaussian", reduction.kernel, reduction.sigma)
-        return imresize(imfilter(hr, window, reduction.boundary), factor, "nearest")
+        edge = cast("Edge", reduction.boundary)  # Reduction has checked it
+        return imresize(imfilter(hr, window, edge), factor, "nearest")
     antialias = None if reduction.antialias else False  # None: MATLAB's default, by which "nearest" never does
     boundary = cast("Boundary", reduction.boundary)  # Reduction has checked it
     return imresize(hr, factor, reduction.method, boundary=boundary, antialias=antialias)

@@ -97,12 +97,12 @@ def check_names(outputs: Sequence[tuple[Path, Output]]) -> None:
     ValueError
         Two pictures with one name, or an output in the place of a source: even ``--force`` replaces no HR.
     """
-    owners: dict[Path, Path] = {}
+    owners: dict[str, Path] = {}
     sources = {source.resolve() for source, _ in outputs}
     for source, output in outputs:
         if output.path.resolve() in sources:
             raise ValueError(f"{output.path} is an HR picture itself; name another --out")
-        other = owners.setdefault(output.path, source)
+        other = owners.setdefault(str(output.path).casefold(), source)  # one name on Windows and macOS
         if other != source:
             raise ValueError(
                 f"{other} and {source} would both become {output.path}; rename or leave out one, "

@@ -16,7 +16,7 @@ from scipy.ndimage import correlate1d
 from idn_data.lr.candidates import BLUR_KERNELS, BLUR_SIGMAS, Candidate, Difference, list_blurs, measure
 from idn_data.lr.pictures import Jpeg
 from idn_data.lr.shifts import estimate_shift
-from idn_data.lr.trials import CORNER, MARGIN, Bench, Preparation, Trial, compress
+from idn_data.lr.trials import CORNER, MARGIN, Bench, Preparation, Trial, compress, convert_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -168,13 +168,15 @@ class Search:
         if picture.jpeg:
             return [picture.jpeg]
         lr = picture.lr[: CORNER + MARGIN, : CORNER + MARGIN]
-        dips = []
-        for subsampling in (0, 2, 1) if lr.ndim == 3 else (0,):
-            jpegs = [Jpeg(subsampling, quality) for quality in QUALITIES]
-            errors = np.array([measure(compress(lr, jpeg), lr).squares for jpeg in jpegs])
-            around = [np.median(errors[max(0, k - 4) : k + 5]) for k in range(len(errors))]
-            dips += [(float(e / max(a, 1.0)), jpeg) for e, a, jpeg in zip(errors, around, jpegs, strict=True)]
-        return [jpeg for _, jpeg in sorted(dips, key=lambda dip: dip[0])[:2]]
+        grey = convert_channel(lr, "grey")
+        errors = []
+        for quality in QUALITIES:  # of the grey alone, which is not subsampled
+            again = convert_channel(compress(lr, Jpeg(0, quality)), "grey")
+            errors.append(measure(again, grey).squares)
+        around = [np.median(errors[max(0, k - 4) : k + 5]) for k in range(len(errors))]
+        dips = [error / max(float(level), 1.0) for error, level in zip(errors, around, strict=True)]
+        nearest = sorted(range(len(dips)), key=lambda k: dips[k])[:2]
+        return [Jpeg(kind, QUALITIES[k]) for k in nearest for kind in ((2, 0, 1) if lr.ndim == 3 else (0,))]
 
 
 def agree(one: Trial, other: Trial, bench: Bench) -> bool:

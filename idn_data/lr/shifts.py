@@ -26,7 +26,7 @@ def estimate_shift(expected: NDArray[Any], lr: NDArray[Any]) -> tuple[float, flo
     down = right = 0.0
     for _ in range(3):
         moved = _move(first, (down, right))
-        gradients = np.gradient(moved)
+        gradients = [np.asarray(np.gradient(moved, axis=axis)) for axis in (0, 1)]
         inner = tuple(slice(min(4, n // 4), n - min(4, n // 4)) for n in first.shape)
         system = np.stack([g[inner].ravel() for g in gradients], axis=1)
         step, *_ = np.linalg.lstsq(system, (second - moved)[inner].ravel(), rcond=None)

@@ -50,3 +50,21 @@ def test_make_lr_says_what_is_wrong(photos: Path, tmp_path: Path) -> None:
                               "--skip-bad")  # fmt: skip
     good = run(*common, "--scale", 4, "--skip-bad")
     assert good.exit_code == 0 and f"left out: {photos}/empty.png: the file is empty" in good.stderr
+
+
+def test_identify(photos: Path, tmp_path: Path) -> None:
+    run("make-lr", photos, "--scale", 4, "--out", tmp_path / "lr", "--boundary", "replicate", "--quiet")
+    for grey in ("stone", "water"):
+        (tmp_path / "lr" / f"{grey}.png").unlink()
+    said = run("identify", tmp_path / "lr", photos, "--quiet")
+    assert said.exit_code == 0, said.output
+    lines = said.stdout.splitlines()
+    assert lines[0].startswith("matlab bicubic, boundary replicate, antialiasing, x4: 0 of ")
+    assert lines[1] == f"made again by: idn make-lr {photos} --out LR --scale 4 --boundary replicate"
+    assert "compared: harbour.png, meadow.png, street.png" in lines
+    facts = json.loads(run("identify", tmp_path / "lr", photos, "--quiet", "--json", "-").stdout)
+    wanted = {"maker": "matlab", "method": "bicubic", "boundary": "replicate", "through": "uint8", "differing": 0}
+    assert wanted.items() <= facts["verdict"].items()
+    assert len(facts["candidates"]) > 50
+    wrong = run("identify", photos, tmp_path / "lr", "--quiet")
+    assert wrong.exit_code == 1 and "give LR first, then HR" in last_line(wrong)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from idn_data.matlab.color import im2double, im2uint8, rgb2y
+from idn_data.matlab.classes import im2double, im2uint8
+from idn_data.matlab.color import rgb2y
 from idn_data.matlab.resize import imresize
 
 if TYPE_CHECKING:
