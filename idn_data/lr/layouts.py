@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,7 +103,8 @@ def check_names(outputs: Sequence[tuple[Path, Output]]) -> None:
     for source, output in outputs:
         if output.path.resolve() in sources:
             raise ValueError(f"{output.path} is an HR picture itself; name another --out")
-        other = owners.setdefault(str(output.path).casefold(), source)  # one name on Windows and macOS
+        name = str(output.path)
+        other = owners.setdefault(name.casefold() if sys.platform in ("win32", "darwin") else name, source)
         if other != source:
             raise ValueError(
                 f"{other} and {source} would both become {output.path}; rename or leave out one, "
