@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from idn_data.patches.trainplan import Teacher
 from idn_data.scores.methods import Method
 from idn_train.checkpoint import load_weights
-from idn_train.photos import enlarge_photo, enlarge_tiles
+from idn_train.enlarge import enlarge_photo, enlarge_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
     from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
+    from idn_train.enlarge import Tile
     from idn_train.network import IDN
-    from idn_train.photos import Tile
 
+_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
+
+LEAST_TILE = 16  # LR pixels
+LEAST_ALPHA = 1 / 1024  # below 1/510 it is rounded to 0
 TILE = 384  # LR pixels; the network takes 2 KB for each one of a tile and its surroundings: 0.4 GB
 # Y of R, G, B in [0, 1], as MATLAB's rgb2ycbcr of doubles. With Cb and Cr as they are, R, G and B follow Y by 255/219.
 _LUMA, _LUMA_OFFSET, _LUMA_TO_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255), 16 / 255, 255 / 219
@@ -40,8 +45,24 @@ def _predict_residual(network: IDN, y: Tensor, self_ensemble: bool) -> Tensor:
     return torch.stack(results).mean(0)
 
 
+def _upscale_bicubic(network: IDN, image: Tensor, alpha: Tensor | None) -> Tensor:
+    """Bicubic of each channel, (C, 1, h, w) to (C, 1, s·h, s·w); with alpha, (1, 1, h, w), of colours as they are seen.
+
+    These are E(c·α) / E(α), E for bicubic: laid over any background, the result is the bicubic of the picture laid over
+    it. Where alpha will be 0, nobody sees the result, and it is that of the colours alone.
+    """
+    # one channel at a time: less memory, and the same rounding in each, so that grey stays grey
+    planes = image.split(1)  # type: ignore[no-untyped-call]  # torch has no types for it
+    plain = torch.cat([network.upscale_bicubic(plane) for plane in planes])
+    if alpha is None or bool((alpha == 1).all()):
+        return plain
+    weight = network.upscale_bicubic(alpha)
+    seen = torch.cat([network.upscale_bicubic(plane * alpha) for plane in planes])
+    return torch.where(weight > LEAST_ALPHA, seen / weight.clamp_min(LEAST_ALPHA), plain)
+
+
 @torch.inference_mode()
-def _upscale_tile(network: IDN, image: Tensor, self_ensemble: bool) -> Tensor:
+def _upscale_tile(network: IDN, image: Tensor, alpha: Tensor | None, self_ensemble: bool) -> Tensor:
     """Y, grey or RGB in float32, (C, 1, h, w) with C = 1 or 3, to (C, 1, s·h, s·w); not clipped.
 
     Of RGB, Y is enlarged by the network, Cb and Cr by bicubic. Both conversions are linear, so that is the bicubic of
@@ -49,26 +70,43 @@ def _upscale_tile(network: IDN, image: Tensor, self_ensemble: bool) -> Tensor:
     """
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with torch.autocast(image.device.type, enabled=False), exact:
-        # one channel at a time: less memory, and the same rounding in each, so that grey stays grey
-        base = torch.cat([network.upscale_bicubic(plane) for plane in image.split(1)])
+        base = _upscale_bicubic(network, image, alpha)
         if len(image) == 1:
             return base + _predict_residual(network, image, self_ensemble)
-        r, g, b = image.split(1)
-        y = _LUMA[0] * r + _LUMA[1] * g + _LUMA[2] * b + _LUMA_OFFSET
+        y = _LUMA[0] * image[0:1] + _LUMA[1] * image[1:2] + _LUMA[2] * image[2:3] + _LUMA_OFFSET
         return base + _LUMA_TO_RGB * _predict_residual(network, y, self_ensemble)
 
 
-def _upscale_tiles(network: IDN, pixels: NDArray[Any], peak: float, tile: int, self_ensemble: bool) -> Iterator[Tile]:
-    """`idn_train.photos.enlarge_tiles` by a network."""
+def _upscale_tiles(
+    network: IDN, pixels: NDArray[Any], alpha: NDArray[np.uint8] | None, peak: float, tile: int, self_ensemble: bool
+) -> Iterator[Tile]:
+    """`idn_train.enlarge.enlarge_tiles` by a network, begun again with smaller tiles where the memory is full."""
     device = network.upsample.weight.device
 
-    def enlarge(part: NDArray[np.float32]) -> NDArray[np.float32]:
+    def enlarge(part: NDArray[np.float32], seen: NDArray[np.float32] | None) -> NDArray[np.float32]:
         lr = torch.from_numpy(part).permute(2, 0, 1).unsqueeze(1).contiguous().to(device)  # (C, 1, h, w)
-        sr: NDArray[np.float32] = _upscale_tile(network, lr, self_ensemble)[:, 0].permute(1, 2, 0).cpu().numpy()
+        weight = None if seen is None else torch.from_numpy(seen)[None, None].to(device)  # (1, 1, h, w)
+        sr: NDArray[np.float32] = _upscale_tile(network, lr, weight, self_ensemble)[:, 0].permute(1, 2, 0).cpu().numpy()
         return sr  # (s·h, s·w, C)
 
     reach = 2 + 4 * 6 + -(-8 // network.scale)  # LR pixels: the 3×3 convolutions, and the reconstruction (bicubic: 2)
-    return enlarge_tiles(pixels, peak, network.scale, tile, reach, enlarge)
+    done = 0  # tiles, of each size
+    while True:
+        before = done
+        try:
+            tiles = enlarge_tiles(pixels, alpha, peak, network.scale, tile, reach, enlarge)
+            for total, rows, columns, sr in tiles:
+                done += 1
+                yield before + total, rows, columns, sr
+            return
+        except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one; a processor's has no class of its own
+            if not (isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error)):
+                raise
+        tile = min(tile, max(pixels.shape[:2])) // 2
+        if tile < LEAST_TILE:
+            raise MemoryError(f"{device}: not enough memory, even for tiles of {2 * tile} pixels; close other programs")
+        torch.cuda.empty_cache()
+        _LOG.warning("%s: not enough memory; going on with tiles of %d pixels", device, tile)
 
 
 def upscale_y(
@@ -95,7 +133,7 @@ def upscale_y(
     if y.dtype.kind != "f" or y.ndim != 2 or y.size == 0:
         raise ValueError(f"upscale_y takes (h, w) floats in [0, 1], not empty; got {y.dtype} {y.shape}; see im2double")
     sr = np.empty((network.scale * y.shape[0], network.scale * y.shape[1]))
-    for _, rows, columns, part in _upscale_tiles(network, y, 1.0, tile, self_ensemble):
+    for _, rows, columns, part in _upscale_tiles(network, y, None, 1.0, tile, self_ensemble):
         sr[rows, columns] = part
     return sr
 
@@ -133,7 +171,8 @@ def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) 
             raise ValueError(f"{path}: made for scale {networks[-1].scale}, not {scale}; name weights of that scale")
 
     def answer(lr: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.mean([upscale_y(network, lr, self_ensemble=True) for network in networks], axis=0)
+        mean: NDArray[np.float64] = np.mean([upscale_y(n, lr, self_ensemble=True) for n in networks], axis=0)
+        return mean
 
     return Teacher(answer, tuple(hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths))
 
@@ -144,11 +183,36 @@ def upscale_photo(
 ) -> tuple[int, int]:  # fmt: skip
     """Enlarge a photograph: Y by the network, Cb, Cr and alpha by MATLAB's bicubic; grey by the network alone.
 
-    Parameters, result and errors as `upscale_y` and `photos.enlarge_photo`, which reads and writes it. Memory:
-    source and result at 4 bytes for each pixel in colour, and what the network takes for one tile.
+    What is transparent does not show in it: see `_upscale_bicubic` and `idn_train.enlarge.fill_hidden`.
+
+    Parameters
+    ----------
+    network : IDN
+        On any device; its attribute `boundary` is that of every bicubic.
+    source, target : path
+        As `idn_train.enlarge.enlarge_photo` takes them, which reads and writes them.
+    tile : int
+        LR pixels along a side, about; fewer where the memory is full, with a word of it in the log.
+    self_ensemble : bool
+        As `upscale_y`.
+    force : bool
+        Replace an existing target.
+    progress : callable(what, done, total), optional
+
+    Returns
+    -------
+    (int, int)
+        Rows and columns of the result. Source and result take 4 bytes for each pixel in colour, and the network what it
+        needs for one tile.
+
+    Raises
+    ------
+    ImageError, FileExistsError, ValueError
+        As `idn_train.enlarge.enlarge_photo`.
     """
 
-    def enlarge(pixels: NDArray[Any], peak: int) -> Iterator[Tile]:
-        return _upscale_tiles(network, pixels, peak, tile, self_ensemble)
+    def enlarge(pixels: NDArray[Any], alpha: NDArray[np.uint8] | None, peak: int) -> Iterator[Tile]:
+        return _upscale_tiles(network, pixels, alpha, peak, tile, self_ensemble)
 
-    return enlarge_photo(source, target, network.scale, enlarge, force=force, progress=progress)
+    boundary = getattr(network, "boundary", "symmetric")
+    return enlarge_photo(source, target, network.scale, enlarge, boundary=boundary, force=force, progress=progress)

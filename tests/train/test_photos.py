@@ -7,7 +7,8 @@ from PIL.Image import Exif
 from support.drawing import draw_photo
 
 from idn_data.images.decode import ImageError, list_images, read_image
-from idn_train.photos import FORMATS, find_format, plan_outputs, read_photo
+from idn_train.outputs import plan_outputs
+from idn_train.photos import FORMATS, find_format, read_photo
 
 ORIENTATION, MAKE, PREDICTOR = 274, 271, 317
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -149,16 +150,25 @@ def test_formats_in_either_case(tmp_path, suffix):
         ("I;16", 4, ".jpg", r"b\.jpg: JPEG cannot hold 16-bit pixels, which the result has; name a \.png or \.tif"),
         ("I;16", 4, ".webp", "WEBP cannot hold 16-bit pixels"),
         ("RGBA", 4, ".jpeg", "JPEG cannot hold an alpha channel"),
+        ("RGBA", 4, ".bmp", "BMP cannot hold an alpha channel"),
+        ("I;16", 4, ".bmp", "BMP cannot hold 16-bit pixels"),
         ("LA", 4, ".jpg", "JPEG cannot hold an alpha channel"),
         ("L", 16_384, ".webp", "WEBP cannot hold 16384 pixels along a side"),
         ("L", 65_501, ".jpg", "JPEG cannot hold 65501 pixels along a side"),
-        ("L", 4, ".gif", r"b\.gif: cannot write \.gif; one of \.png, \.jpg, \.jpeg, \.tif, \.tiff, \.webp"),
+        ("L", 4, ".gif", r"b\.gif: cannot write \.gif; one of \.png, \.jpg, \.jpeg, \.jfif, \.tif, \.tiff, "),
         ("L", 4, "", "b: cannot write without suffix; one of"),
     ],
 )
 def test_what_a_format_cannot_hold(tmp_path, mode, side, suffix, message):
     with pytest.raises(ValueError, match=message):
         find_format(tmp_path / f"b{suffix}", mode, side)
+
+
+def test_a_bmp_has_no_room_for_what_belongs_to_a_photo(tmp_path):
+    for name, said in (("icc_profile", "a colour profile"), ("exif", "EXIF")):
+        with pytest.raises(ValueError, match=rf"b\.bmp: BMP cannot hold {said}, which the result has; name a \.png"):
+            find_format(tmp_path / "b.bmp", "RGB", 4, {name: b""})
+        assert find_format(tmp_path / "b.png", "RGB", 4, {name: b""}) == "PNG"
 
 
 def test_what_formats_do_hold(tmp_path):
@@ -170,28 +180,60 @@ def test_what_formats_do_hold(tmp_path):
 # ---- names
 
 
+def plan(*given, **how):
+    """The plan alone, where nothing is left out."""
+    planned, earlier = plan_outputs(*given, **how)
+    assert not earlier
+    return planned
+
+
 def test_plan_beside_the_source_and_in_a_folder(photos, tmp_path):
     stone = photos / "stone.bmp"
-    assert plan_outputs([stone], None, 2) == [(stone, photos / "stone_x2.png")]
+    assert plan([stone], None, 2) == [(stone, photos / "stone_x2.png")]
     out = tmp_path / "out"
-    assert plan_outputs([str(stone)], str(out), 4, ".jpg") == [(stone, out / "stone_x4.jpg")]
-    assert plan_outputs([stone], out / "name.tif", 4) == [(stone, out / "name.tif")]
-    assert plan_outputs([photos], out, 3) == [(p, out / f"{p.stem}_x3.png") for p in list_images(photos)]
+    assert plan([str(stone)], str(out), 4, ".jpg") == [(stone, out / "stone_x4.jpg")]
+    assert plan([photos], out, 3) == [(p, out / f"{p.stem}_x3.png") for p in list_images(photos)]
     water = photos / "water.png"
-    assert plan_outputs([water, stone], None, 3) == [(p, photos / f"{p.stem}_x3.png") for p in (water, stone)]
+    assert plan([water, stone], None, 3) == [(p, photos / f"{p.stem}_x3.png") for p in (water, stone)]
     assert not out.exists()
 
 
-def test_plan_passes_over_the_results_of_an_earlier_run(photos):
-    first = plan_outputs([photos], None, 2)
-    for _, target in first:
-        Image.new("L", (2, 2)).save(target)
-    assert plan_outputs([photos], None, 2, force=True) == first
-    assert len(plan_outputs([photos], None, 3)) == 10  # another scale: they are photos as any
-    with pytest.raises(
-        ValueError, match=r"stone_x2\.png is a photo to enlarge and the result of .*stone\.bmp; leave out one"
-    ):
-        plan_outputs([photos / "stone.bmp", photos / "stone_x2.png"], None, 2)
+@pytest.mark.parametrize("name", ["name.tif", "name.bmp", "o.JFIF", "deep/er/name.png"])
+def test_a_file_name_for_one_photo(photos, tmp_path, name):
+    stone, out = photos / "stone.bmp", tmp_path / name
+    assert plan([stone], out, 4) == [(stone, out)]
+    (tmp_path / "one").mkdir()
+    Image.new("L", (2, 2)).save(tmp_path / "one" / "a.png")
+    assert plan([tmp_path / "one"], out, 4) == [(tmp_path / "one" / "a.png", out)]  # the only one of its folder
+    with pytest.raises(ValueError, match=rf"{out} is one file, for 5 photos; name a folder, or make it first"):
+        plan_outputs([photos], out, 4)
+    out.mkdir(parents=True)  # a folder with such a name is a folder
+    assert plan([stone], out, 4) == [(stone, out / "stone_x4.png")]
+
+
+def test_a_file_name_that_cannot_be_written(photos, tmp_path):
+    for name in ("o.gif", "results.v2"):
+        with pytest.raises(ValueError, match=rf"{name}: cannot write \.[a-z0-9]+; one of \.png"):
+            plan_outputs([photos / "stone.bmp"], tmp_path / name, 4)
+
+
+def test_the_results_of_an_earlier_run_are_left_out(photos, tmp_path):
+    """Of every scale and format, in a folder or by name, and wherever the new ones go."""
+    first = plan([photos], None, 2)
+    results = [*(target for _, target in first), photos / "stone_x3.jpg", photos / "stone_x2_x2.png"]
+    for result in results:
+        Image.new("L", (2, 2)).save(result)
+    results.sort(key=lambda p: p.name)
+    assert plan_outputs([photos], None, 2, force=True) == (first, results)
+    for scale, out, suffix in ((3, None, ".png"), (2, tmp_path / "out", ".png"), (2, None, ".jpg")):
+        planned, earlier = plan_outputs([photos], out, scale, suffix, force=True)
+        assert ([source for source, _ in planned], earlier) == ([source for source, _ in first], results)
+    stone, result = photos / "stone.bmp", photos / "stone_x2.png"
+    assert plan_outputs([stone, result], None, 4) == ([(stone, photos / "stone_x4.png")], [result])
+    assert plan([result], None, 4) == [(result, photos / "stone_x2_x4.png")]  # who names it alone wants it
+    stone.unlink()
+    planned, earlier = plan_outputs([photos], tmp_path / "out", 4)
+    assert result in [source for source, _ in planned] and result not in earlier  # its photo is gone: it is one itself
 
 
 def test_plan_refuses_what_collides_or_is_missing(photos, tmp_path):
@@ -200,6 +242,13 @@ def test_plan_refuses_what_collides_or_is_missing(photos, tmp_path):
         plan_outputs([photos], None, 2)
     with pytest.raises(ValueError, match=r"water\.png and .*water\.png would both become"):
         plan_outputs([photos / "water.png", photos / "water.png"], None, 2)
+    (photos / "sub").mkdir()
+    with pytest.raises(ValueError, match=r"water\.png and .*sub/\.\./water\.png would both become"):
+        plan_outputs([photos / "water.png", photos / "sub" / ".." / "water.png"], None, 2)
+    (other := tmp_path / "other").mkdir()
+    Image.new("L", (2, 2)).save(other / "water_x2.png")
+    with pytest.raises(ValueError, match=r"water_x2\.png is a photo to enlarge and the result of .*water\.png; leave"):
+        plan_outputs([photos / "water.png", other / "water_x2.png"], other, 2, force=True)
     with pytest.raises(FileNotFoundError, match=r"no such file or folder: .*none"):
         plan_outputs([tmp_path / "none"], None, 2)
     (tmp_path / "empty").mkdir()
@@ -216,7 +265,7 @@ def test_plan_refuses_targets_that_are_there(photos, tmp_path):
     (out / "street_x2.png").touch()  # the third of five
     with pytest.raises(FileExistsError, match=r"street_x2\.png exists already; --force replaces it"):
         plan_outputs([photos], out, 2)
-    assert len(plan_outputs([photos], out, 2, force=True)) == 5
+    assert len(plan([photos], out, 2, force=True)) == 5
     with pytest.raises(FileExistsError, match=r"street_x2\.png exists already"):
         plan_outputs([photos / "stone.bmp"], out / "street_x2.png", 2)
     (out / "stone_x2.png").mkdir()
@@ -225,7 +274,8 @@ def test_plan_refuses_targets_that_are_there(photos, tmp_path):
 
 
 def test_plan_refuses_a_file_in_the_place_of_a_folder(photos, tmp_path):
-    (tmp_path / "notes.txt").touch()
-    for out in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "large"):
-        with pytest.raises(NotADirectoryError, match=r"notes\.txt is a file; name a folder, or with one photo a file"):
+    for name in ("notes", "notes.txt"):
+        (tmp_path / name).touch()
+    for out in (tmp_path / "notes", tmp_path / "notes.txt" / "large"):
+        with pytest.raises(NotADirectoryError, match=r"notes.* is a file; name a folder, or with one photo a file"):
             plan_outputs([photos], out, 2, force=True)

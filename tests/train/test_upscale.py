@@ -22,6 +22,7 @@ from idn_data.scores.methods import Method, upscale_bicubic
 from idn_data.scores.sets import open_set
 from idn_data.scores.testset import compose_colour, compose_result, make_test_pair
 from idn_train.checkpoint import load_caffemodel, save_weights
+from idn_train.enlarge import fill_hidden
 from idn_train.network import IDN, SCALES
 from idn_train.photos import FORMATS
 from idn_train.upscale import TILE, make_method, make_teacher, upscale_photo, upscale_y
@@ -290,16 +291,152 @@ def test_16_bit_grey_stays_16_bit(tmp_path, suffix):
     assert result.mode == "I;16" and np.abs(np.asarray(result) - expected).max() < 0.51
 
 
+def merge(rgb: np.ndarray, alpha: np.ndarray, mode: str = "RGBA") -> Image.Image:
+    return Image.merge(mode, (*Image.fromarray(rgb).convert(mode[:-1]).split(), Image.fromarray(alpha)))
+
+
+def lay_over(picture: Image.Image, colour: tuple[int, int, int]) -> np.ndarray:
+    """A picture over a background, (h, w, 3) in 0…255."""
+    pixels = np.asarray(picture.convert("RGBA")).astype(np.float64)
+    return pixels[..., :3] * pixels[..., 3:] / 255 + np.array(colour) * (1 - pixels[..., 3:] / 255)
+
+
+BACKGROUNDS = [(0, 0, 0), (255, 255, 255), (255, 0, 255)]
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_matlabs_bicubic(tmp_path, mode):
     rgb, network = draw_photo(40, 33, 5), make_network(2)
     alpha = draw_photo(40, 33, 6)[..., 0]
-    bands = Image.fromarray(rgb).convert(mode[:-1]).split()
-    result = enlarge(network, Image.merge(mode, (*bands, Image.fromarray(alpha))), tmp_path)
+    result = enlarge(network, merge(rgb, alpha, mode), tmp_path)
     assert result.mode == mode
     assert (np.asarray(result.getchannel("A")) == imresize(alpha, 2)).all()
-    opaque = enlarge(network, Image.merge(mode[:-1], bands), tmp_path)
-    assert (np.asarray(result)[..., :-1].squeeze() == np.asarray(opaque)).all()
+    opaque = enlarge(network, Image.fromarray(rgb).convert(mode[:-1]), tmp_path)
+    for level in (255, 128):  # where alpha is even, it does not touch the colours
+        result = np.asarray(enlarge(network, merge(rgb, np.full_like(alpha, level), mode), tmp_path))[..., :-1]
+        assert np.abs(result.squeeze().astype(int) - np.asarray(opaque)).max() <= (level != 255)
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_over_a_background_it_is_the_bicubic_of_the_picture_over_it(tmp_path, background):
+    rgb, alpha = draw_photo(40, 33, 5), np.clip(draw_photo(40, 33, 6)[..., 0], 60, 195)
+    rgb = rgb // 4 + 96  # away from 0 and 255: nothing is clipped
+    picture = merge(rgb, alpha)
+    result = enlarge(make_bicubic(2), picture, tmp_path)
+    wanted = imresize(lay_over(picture, background) / 255, 2) * 255
+    assert np.abs(lay_over(result, background) - wanted).max() < 2  # of roundings to 8 bits
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255), (0, 255, 0), "noise"])
+def test_what_lies_under_transparent_pixels_does_not_show(tmp_path, hidden, mode, background):
+    """A disc of one colour, its edge smooth: over any background the same as if that colour lay everywhere."""
+    y, x = np.mgrid[:48, :48]
+    alpha = (np.clip(18.5 - np.hypot(y - 23.5, x - 23.5), 0, 1) * 255).astype(np.uint8)
+    clean = np.broadcast_to(np.array([200, 90, 31], np.uint8), (48, 48, 3)).copy()
+    below = draw_photo(48, 48, 9) if hidden == "noise" else np.broadcast_to(np.array(hidden, np.uint8), (48, 48, 3))
+    dirty = np.where(alpha[..., None] == 0, below, clean)
+    for network in (make_network(2), make_bicubic(2)):
+        wanted = lay_over(enlarge(network, merge(clean, alpha, mode), tmp_path), background)
+        found = lay_over(enlarge(network, merge(dirty, alpha, mode), tmp_path), background)
+        assert (found == wanted).all()
+    # and no fringe: bicubic of one colour is that colour
+    own = np.asarray(merge(clean, np.full_like(alpha, 255), mode).convert("RGBA"))[0, 0, :3].astype(int)
+    seen = np.asarray(enlarge(make_bicubic(2), merge(dirty, alpha, mode), tmp_path).convert("RGBA"))
+    assert np.abs(seen[seen[..., 3] > 0][:, :3].astype(int) - own).max() <= 1
+
+
+def test_nearly_transparent_pixels_count_as_little_as_they_show(tmp_path):
+    """Alpha of 1 of 255 beside an opaque colour: no fringe of theirs."""
+    rgb = np.full((20, 40, 3), 230, np.uint8)
+    rgb[:, 20:] = (0, 255, 0)
+    alpha = np.full((20, 40), 255, np.uint8)
+    alpha[:, 20:] = 1
+    result = lay_over(enlarge(make_bicubic(2), merge(rgb, alpha), tmp_path), (255, 255, 255))
+    assert np.abs(result[:, :, 0] - result[:, :, 1]).max() < 3  # no green
+
+
+@pytest.mark.parametrize("band", [8, 40 * 30, 1 << 22])
+def test_hidden_pixels_take_the_nearest_colour_in_bands_as_in_the_whole(monkeypatch, band):
+    monkeypatch.setattr("idn_train.enlarge.BAND", band)
+    alpha = (np.random.default_rng(1).random((90, 40)) > 0.98).astype(np.uint8)
+    rows, columns = np.mgrid[:90, :40]
+    pixels = np.dstack((rows, columns, rows)).astype(np.uint8)
+    fill_hidden(pixels, alpha)
+    seen = np.argwhere(alpha)
+    distance = np.hypot(rows[..., None] - seen[:, 0], columns[..., None] - seen[:, 1])
+    taken = np.hypot(rows - pixels[..., 0].astype(int), columns - pixels[..., 1].astype(int))
+    assert np.allclose(taken, distance.min(-1))
+    whole = np.full((5, 6), 7, np.uint8)
+    fill_hidden(whole, np.zeros((5, 6), np.uint8))
+    assert not whole.any()  # nothing is seen at all
+
+
+def test_tiles_of_a_transparent_photo_equal_the_whole(tmp_path):
+    alpha = np.clip(draw_photo(90, 77, 8)[..., 0].astype(int) * 3 - 300, 0, 255).astype(np.uint8)
+    assert 0.1 < (alpha == 0).mean() < 0.9
+    merge(draw_photo(90, 77, 7), alpha).save(tmp_path / "a.png")
+    network, results = make_network(2, std=0.001), []
+    for tile in (384, 30):
+        upscale_photo(network, tmp_path / "a.png", tmp_path / "b.png", tile=tile, force=True)
+        with Image.open(tmp_path / "b.png") as result:
+            results.append(np.asarray(result).astype(int))
+    shown = results[0][..., 3:] > 0
+    assert np.abs((results[0] - results[1]) * shown).max() <= 1
+
+
+# ---- memory
+
+
+FULL = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you …"),
+]
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_a_full_memory_gets_smaller_tiles_and_a_word(tmp_path, monkeypatch, caplog, error):
+    Image.fromarray(draw_photo(150, 24, 7)).save(tmp_path / "a.png")
+    network, calls = make_network(2, std=0.001), []
+    upscale_photo(network, tmp_path / "a.png", tmp_path / "whole.png")
+    blocks = network.blocks.forward
+
+    def run_out(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[2] > 100:
+            raise error
+        return blocks(x)
+
+    monkeypatch.setattr(network.blocks, "forward", run_out)
+    upscale_photo(network, tmp_path / "a.png", tmp_path / "b.png", progress=lambda *call: calls.append(call))
+    assert [record.message for record in caplog.records] == [
+        f"cpu: not enough memory; going on with tiles of {tile} pixels" for tile in (75, 37)
+    ]
+    assert calls[-1] == ("a.png", 5, 5)
+    whole, tiled = (read_image(tmp_path / name).astype(int) for name in ("whole.png", "b.png"))
+    assert np.abs(whole - tiled).max() <= 1
+
+
+def test_a_memory_that_is_full_for_any_tile(tmp_path, monkeypatch):
+    Image.fromarray(draw_photo(40, 44, 7)).save(tmp_path / "a.png")
+    network = make_network(2)
+
+    def run_out(_: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(network.blocks, "forward", run_out)
+    with pytest.raises(ImageError, match=r"a\.png: cannot be enlarged to 88x80 pixels \(cpu: not enough memory, even"):
+        upscale_photo(network, tmp_path / "a.png", tmp_path / "b.png")
+    monkeypatch.setattr(network.blocks, "forward", lambda _: 1 / 0)  # other errors are not taken for it
+    with pytest.raises(ZeroDivisionError):
+        upscale_photo(network, tmp_path / "a.png", tmp_path / "b.png")
+    monkeypatch.setattr("idn_train.enlarge.Image.new", fail)
+    with pytest.raises(ImageError, match=r"to 88x80 pixels \(not enough memory; close other programs, or crop"):
+        upscale_photo(network, tmp_path / "a.png", tmp_path / "b.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
