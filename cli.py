@@ -41,12 +41,14 @@ class Commands(click.Group):
             ctx.exit(1)
 
     def _find_remedy(self, ctx: click.Context, error: Exception) -> str:
-        """What this command offers against bad images, about which the library gives the facts alone."""
+        """What this command offers against bad images or a full memory, of which the library knows the facts alone."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        options = {option.name for option in command.params} if command else set()
+        if isinstance(error, MemoryError):
+            return " or --workers 1" if "workers" in options else ""
         if not hasattr(error, "all_bad"):
             return ""
-        command = self.get_command(ctx, ctx.invoked_subcommand or "")
-        can_skip = command is not None and any(option.name == "skip_bad" for option in command.params)
-        if can_skip and not error.all_bad:
+        if "skip_bad" in options and not error.all_bad:
             return "; nothing was written; mend them, or leave them out with --skip-bad"
         return "; nothing was written; mend them, or take other images"
 
@@ -60,7 +62,7 @@ def describe_error(error: Exception) -> str:
         known = error.errno is None or error.strerror != os.strerror(error.errno)  # more than the system's own words
         return f"{error.filename}: {error.strerror if known else explain_refusal(error, error.filename)}"
     if isinstance(error, MemoryError):
-        return "not enough memory; close other programs, or use smaller images or --workers 1"
+        return "not enough memory; close other programs, or use smaller images"
     if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "safetensors", "google"):
         return f"networks need {error.name}, which is not installed; pip install 'idn[train]'"
     if isinstance(error, (ValueError, OSError, IndexError, ImportError)):
@@ -1049,51 +1051,75 @@ def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool)
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--scale", type=click.Choice(SCALES), help="How many times as high and wide.  [default: the weights']")
 @click.option("--weights", default="idn", show_default=True, help="idn, or a .safetensors, which sets the scale.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside each photo]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the results; of one photo, a file; - is standard output.  [default: beside each photo]",
+)
 @click.option(
     "--format", "suffix", type=click.Choice((".png", ".jpg", ".tif", ".webp")), default=".png", show_default=True
 )
+@click.option(
+    "--boundary",
+    type=click.Choice(("symmetric", "replicate")),
+    default="symmetric",
+    show_default=True,
+    help="How bicubic goes on at the border: as today's MATLAB, or as R2013b's.",
+)
 @click.option("--tile", type=click.IntRange(min=16), help="LR pixels along a tile's side.  [default: 384]")
 @click.option("--self-ensemble", is_flag=True, help="Mean of 8 orientations: better, 8 times slower.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
 @force_option
 @quiet_option
 def upscale_command(
-    photos: tuple[Path, ...], scale: str | None, weights: str, out: Path | None, suffix: str, tile: int | None,
-    self_ensemble: bool, force: bool, quiet: bool,
+    photos: tuple[Path, ...], scale: str | None, weights: str, out: Path | None, suffix: str, boundary: Any,
+    tile: int | None, self_ensemble: bool, device: str, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Enlarge photos, or all those of folders. Colour, alpha, 16 bits of grey, EXIF and colour profile are kept.
 
-    A photo that cannot be used is reported, and the others are enlarged all the same.
+    A photo that cannot be used is reported, and the others are enlarged all the same. The results of an earlier run are
+    left out where their photo is there. With - for the photo, standard input is enlarged to standard output.
 
     \b
     Examples:
       idn upscale holiday.jpg --scale 4
       idn upscale photos/ --out large --weights runs/finetune_x2/best.safetensors
+      idn upscale - --scale 2 < small.png > large.png
     """
     if weights == "idn" and scale is None:
         raise click.UsageError("which scale? give --scale 2, 3 or 4, or --weights with a file of weights")
+    if len(photos) > 1 and Path("-") in (*photos, out):
+        raise click.UsageError("- stands for one picture; give it without other photos")
     from idn_train.checkpoint import load_weights
-    from idn_train.photos import plan_outputs
+    from idn_train.device import choose_device
+    from idn_train.outputs import plan_outputs
+    from idn_train.streams import stand_in
     from idn_train.upscale import TILE, upscale_photo
     from idn_train.weightfile import find_weights
 
     network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
     if scale and int(scale) != network.scale:
         raise click.BadParameter(f"{weights} is made for scale {network.scale} alone", param_hint="--scale")
-    plan, failed = plan_outputs(photos, out, network.scale, suffix, force=force), 0
-    for source, target in plan:
-        try:
-            with ProgressBar(quiet) as progress:
-                upscale_photo(
-                    network, source, target, tile=tile or TILE, self_ensemble=self_ensemble, force=force,
-                    progress=progress,
-                )  # fmt: skip
-            click.echo(target)
-        except (ValueError, MemoryError) as error:  # of this photo; where nothing can be written, nothing goes on
-            if len(plan) == 1:
-                raise
-            click.echo(f"idn: {describe_error(error)}", err=True)
-            failed += 1
+    network.to(choose_device(device)).boundary = boundary
+    failed = 0
+    with stand_in(photos, out, suffix, sys.stdin.buffer, sys.stdout.buffer) as (sources, place, piped):
+        plan, earlier = plan_outputs(sources, place, network.scale, suffix, force=force)
+        if earlier:
+            click.echo(f"left out: {len(earlier)} results of an earlier run, {earlier[0]} first", err=True)
+        for source, target in plan:
+            try:
+                with ProgressBar(quiet) as progress:
+                    upscale_photo(
+                        network, source, target, tile=tile or TILE, self_ensemble=self_ensemble, force=force,
+                        progress=progress,
+                    )  # fmt: skip
+                if not piped:
+                    click.echo(target)
+            except (ValueError, MemoryError) as error:  # of this photo; where nothing can be written, nothing goes on
+                if len(plan) == 1:
+                    raise
+                click.echo(f"idn: {describe_error(error)}", err=True)
+                failed += 1
     if failed:
         raise ValueError(f"{failed} of {len(plan)} photos could not be enlarged; see above")
 

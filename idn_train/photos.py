@@ -64,7 +64,8 @@ def read_photo(path: Path | str) -> tuple[NDArray[Any], NDArray[np.uint8] | None
         extras = {key: value for key, value in {"exif": exif, "icc_profile": icc}.items() if value}
         if picture.mode.startswith("I"):
             return copy_pixels(picture, read_integers), None, "I;16", extras
-        grey, alpha = picture.mode in ("1", "L", "LA", "La"), None
+        grey = picture.mode in ("1", "L", "LA", "La")
+        alpha: NDArray[Any] | None = None
         if not grey and picture.mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
             raise ImageError(f"{picture.mode} images are not supported; save it as grey or RGB")
         kept, base = ("LA", "L") if grey else ("RGBA", "RGB")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from idn_data.matlab.color import rgb2ycbcr
 from idn_data.patches.trainplan import Teacher
 from idn_data.scores.methods import Method
 from idn_train.checkpoint import load_weights
@@ -31,8 +32,10 @@ _LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard
 LEAST_TILE = 16  # LR pixels
 LEAST_ALPHA = 1 / 1024  # below 1/510 it is rounded to 0
 TILE = 384  # LR pixels; the network takes 2 KB for each one of a tile and its surroundings: 0.4 GB
-# Y of R, G, B in [0, 1], as MATLAB's rgb2ycbcr of doubles. With Cb and Cr as they are, R, G and B follow Y by 255/219.
-_LUMA, _LUMA_OFFSET, _LUMA_TO_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255), 16 / 255, 255 / 219
+# Y of black, red, green and blue, all in [0, 1]: what makes Y of any colour
+_LUMA_OFFSET, *_PRIMARIES = rgb2ycbcr(np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]]))[0, :, 0].tolist()
+_LUMA = [y - _LUMA_OFFSET for y in _PRIMARIES]
+_LUMA_TO_RGB = 1 / sum(_LUMA)  # 255/219: with Cb and Cr as they are, R, G and B follow Y by it
 
 
 def _predict_residual(network: IDN, y: Tensor, self_ensemble: bool) -> Tensor:
@@ -74,7 +77,8 @@ def _upscale_tile(network: IDN, image: Tensor, alpha: Tensor | None, self_ensemb
         if len(image) == 1:
             return base + _predict_residual(network, image, self_ensemble)
         y = _LUMA[0] * image[0:1] + _LUMA[1] * image[1:2] + _LUMA[2] * image[2:3] + _LUMA_OFFSET
-        return base + _LUMA_TO_RGB * _predict_residual(network, y, self_ensemble)
+        sr: Tensor = base + _LUMA_TO_RGB * _predict_residual(network, y, self_ensemble)
+        return sr
 
 
 def _upscale_tiles(
@@ -188,7 +192,7 @@ def upscale_photo(
     Parameters
     ----------
     network : IDN
-        On any device; its attribute `boundary` is that of every bicubic.
+        On any device; its attribute `boundary` holds for alpha as well.
     source, target : path
         As `idn_train.enlarge.enlarge_photo` takes them, which reads and writes them.
     tile : int
@@ -214,5 +218,6 @@ def upscale_photo(
     def enlarge(pixels: NDArray[Any], alpha: NDArray[np.uint8] | None, peak: int) -> Iterator[Tile]:
         return _upscale_tiles(network, pixels, alpha, peak, tile, self_ensemble)
 
-    boundary = getattr(network, "boundary", "symmetric")
-    return enlarge_photo(source, target, network.scale, enlarge, boundary=boundary, force=force, progress=progress)
+    return enlarge_photo(
+        source, target, network.scale, enlarge, boundary=network.boundary, force=force, progress=progress
+    )

@@ -377,10 +377,99 @@ def test_upscale_stops_where_nothing_can_be_written(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("idn_train.photos.write_whole", fail)
+    monkeypatch.setattr("idn_train.enlarge.write_whole", fail)
     result = run("upscale", photos, "--scale", "2", "--out", tmp_path / "out", "--quiet")
     check_failure(result, 1, "idn: No space left on device")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_upscale_leaves_out_the_results_of_an_earlier_run(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    Image.new("L", (3, 3)).save(photos / "photo.jfif", format="JPEG")
+    for scale, out in (("2", []), ("4", []), ("2", ["--out", tmp_path / "large"])):
+        result = run("upscale", photos, "--scale", scale, *out, "--quiet")
+        assert result.exit_code == 0, result.output
+        assert len(result.stdout.splitlines()) == 6
+        there = len(list(photos.iterdir())) - 6
+    assert there == 12
+    assert result.stderr == f"left out: 12 results of an earlier run, {photos / 'harbour_x2.png'} first\n"
+
+
+def test_upscale_to_a_file_of_its_name(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    for name, kind in (("o.bmp", "BMP"), ("o.jpg", "JPEG"), ("o.tif", "TIFF")):
+        result = run("upscale", photos / "street.png", "--scale", "2", "--out", tmp_path / name, "--quiet")
+        assert result.exit_code == 0, result.output
+        with Image.open(tmp_path / name) as picture:
+            assert (picture.format, picture.size) == (kind, (2 * 122, 2 * 131))
+    before = sorted(tmp_path.iterdir())
+    several = run("upscale", photos, "--scale", "2", "--out", tmp_path / "p.bmp", "--quiet")
+    check_failure(several, 1, "p.bmp is one file, for 5 photos; name a folder, or make it first")
+    check_failure(run("upscale", photos, "--scale", "2", "--out", tmp_path / "p.gif"), 1, "p.gif is one file, for 5")
+    alone = run("upscale", photos / "street.png", "--scale", "2", "--out", tmp_path / "p.gif")
+    check_failure(alone, 1, "p.gif: cannot write .gif; one of .png")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def pipe(data: bytes, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["upscale", *map(str, arguments)], input=data)
+
+
+def test_upscale_from_standard_input_to_standard_output(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    data = (photos / "street.png").read_bytes()
+    assert run("upscale", photos / "street.png", "--scale", "2", "--out", tmp_path, "--quiet").exit_code == 0
+    wanted = (tmp_path / "street_x2.png").read_bytes()
+    for arguments in (["-"], ["-", "--out", "-"], [photos / "street.png", "--out", "-"], ["-", "--quiet"]):
+        result = pipe(data, *arguments, "--scale", "2")
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout_bytes == wanted, arguments
+    jpeg = pipe(data, "-", "--scale", "2", "--format", ".jpg")
+    assert Image.open(io.BytesIO(jpeg.stdout_bytes)).format == "JPEG"
+    written = pipe(data, "-", "--scale", "2", "--out", tmp_path / "own.png", "--quiet")
+    assert written.stdout == f"{tmp_path / 'own.png'}\n"
+    assert (tmp_path / "own.png").read_bytes() == wanted
+
+
+def test_what_is_no_picture_on_standard_input(photos: Path, shipped: Path) -> None:
+    for data, said in (
+        (b"", "idn: standard input: 0 bytes, of 1 to 536,870,912; pipe a picture in"),
+        (b"no picture", "idn: standard input: not an image in one of the formats"),
+    ):
+        result = pipe(data, "-", "--scale", "2")
+        check_failure(result, 1, said)
+        assert result.stdout == ""
+    check_failure(pipe(b"", "-", photos / "stone.bmp", "--scale", "2"), 2, "- stands for one picture; give it without")
+    check_failure(pipe(b"", *photos.iterdir(), "--scale", "2", "--out", "-"), 2, "- stands for one picture")
+    check_failure(pipe(b"", photos, "--scale", "2", "--out", "-"), 1, "standard output.png is one file, for 5 photos")
+
+
+def test_upscale_by_either_boundary_and_on_a_device(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    results = {}
+    for boundary in ("symmetric", "replicate"):
+        out = tmp_path / f"{boundary}.png"
+        options = ["--boundary", boundary, "--device", "cpu", "--out", out, "--quiet"]
+        assert run("upscale", photos / "street.png", "--scale", "2", *options).exit_code == 0
+        results[boundary] = read_image(out).astype(int)
+    differs = (results["symmetric"] != results["replicate"]).any(axis=2)
+    assert differs.any() and not differs[4:-4, 4:-4].any()  # the border alone
+    assert run("upscale", photos / "street.png", "--scale", "2", "--boundary", "periodic").exit_code == 2
+    check_failure(run("upscale", photos / "street.png", "--scale", "2", "--device", "abacus"), 1, "no device 'abacus'")
+
+
+def test_a_full_memory_names_what_the_command_has(
+    photos: Path, tmp_path: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("idn_train.enlarge.read_photo", fail)
+    monkeypatch.setattr("idn_data.patches.trainplan.plan_train", fail)
+    said = "idn: not enough memory; close other programs, or use smaller images"
+    for arguments, end in (
+        (["upscale", photos / "street.png", "--scale", "2", "--out", tmp_path], said),
+        (["make-train", "--scale", "2", "--images", photos], f"{said} or --workers 1"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1] == end
 
 
 def test_import_caffe(tmp_path: Path) -> None:
