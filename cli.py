@@ -46,6 +46,9 @@ class Commands(click.Group):
         options = {option.name for option in command.params} if command else set()
         if isinstance(error, MemoryError):
             return " or --workers 1" if "workers" in options else ""
+        for name, text in getattr(error, "remedies", {}).items():
+            if name in options:
+                return str(text)
         if not hasattr(error, "all_bad"):
             return ""
         if "skip_bad" in options and not error.all_bad:

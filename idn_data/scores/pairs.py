@@ -20,7 +20,7 @@ from idn_data.images.decode import list_images
 from idn_data.images.sets import TEST_SETS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _WORDS = ("GT", "HR", "LR", "LRBI", "LRBD", "LRBN", "LRDN", "SR", "out", "rlt")
 _SPLIT = re.compile(r"[_-]")
@@ -33,10 +33,14 @@ RULES = (
 
 
 class PairError(ValueError):
-    """Pictures that cannot be paired; `lines` holds one line for each of them."""
+    """Pictures that cannot be paired.
 
-    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
-        self.lines = tuple(lines)
+    lines : one for each of them.
+    remedies : how the message goes on for a command that has an option, by the option's name in Python.
+    """
+
+    def __init__(self, message: str, lines: Sequence[str] = (), remedies: Mapping[str, str] | None = None) -> None:
+        self.lines, self.remedies = tuple(lines), dict(remedies or {})
         super().__init__(message)
 
 
@@ -88,7 +92,8 @@ def group_pictures(paths: Sequence[Path | str]) -> dict[str, list[Path]]:
     for folder, files in groups.items():
         name = next((p.name for p in (folder, *folder.parents) if not _says_nothing(p.name)), folder.name)
         if name in named:
-            raise PairError(f"two folders are called {name!r}; rename one, or name the methods with --method")
+            remedies = {"methods": ", or name the methods with --method"}
+            raise PairError(f"two folders are called {name!r}; rename one", remedies=remedies)
         named[name] = sorted(dict.fromkeys(files), key=lambda p: p.name)
     return named
 
@@ -144,13 +149,14 @@ def _explain(pairing: Pairing, faults: Sequence[str], sr: Sequence[Path], gt: Se
     partners = {**dict.fromkeys(sr, "GT"), **dict.fromkeys(gt, "SR")}
     lines = faults or [f"{path}: no {partners[path]} of this name" for path in pairing.alone]
     some = f"{len(pairing.pairs)} of {max(len(sr), len(gt))} pictures pair by {pairing.rule}"
+    remedies: dict[str, str] = {}
     if faults:
         advice = "rename them, or put them in folders of their own"
     elif pairing.pairs:
-        advice = "rename them, or leave them out with --partial"
+        advice, remedies = "rename them", {"partial": ", or leave them out with --partial"}
     else:
-        advice = "name the folder of their GT with --gt, and their scale with --scale"
-    return PairError(f"{pairing.method}: {some}; {advice}", lines)
+        advice, remedies = "name the folder of their GT, and their scale", {"gt": ", with --gt and --scale"}
+    return PairError(f"{pairing.method}: {some}; {advice}", lines, remedies)
 
 
 def _list_words(method: str, sr: Sequence[Path], scale: float) -> list[set[str] | None]:

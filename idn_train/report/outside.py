@@ -90,9 +90,7 @@ def report_pictures(
     names = [pairing.method for pairing in plan.pairings]
     for run, _ in networks:
         if run.scale != scale or run.name in names:
-            why = (
-                f"of scale {run.scale}" if run.scale != scale else "a method's name too; give it another with --method"
-            )
+            why = f"of scale {run.scale}" if run.scale != scale else "a method's name too; rename its folder"
             raise ValueError(f"{run.name} is {why}; the pictures are of scale {scale}")
     methods = [BICUBIC, *(replace(method, name=run.name) for run, method in networks)]
     scores: Scores = {}

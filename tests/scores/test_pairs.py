@@ -49,7 +49,9 @@ def test_names_that_would_be_nothing_stay() -> None:
 
 def test_without_a_partner() -> None:
     sr, gt = paths("sr", "a_x4.png", "b_x4.png"), paths("gt", "a.png", "b.png", "c.png")
-    with pytest.raises(PairError, match=r"m: 2 of 3 pictures pair by names without the scale.*--partial") as caught:
+    with pytest.raises(
+        PairError, match=r"m: 2 of 3 pictures pair by names without the scale.*; rename them$"
+    ) as caught:
         pair_pictures("m", sr, gt, 4)
     assert caught.value.lines == (f"{gt[2]}: no SR of this name",)
     found = pair_pictures("m", sr, gt, 4, partial=True)
@@ -57,7 +59,7 @@ def test_without_a_partner() -> None:
 
 
 def test_another_scale_is_no_partner() -> None:
-    with pytest.raises(PairError, match=r"0 of 2 .* name the folder of their GT with --gt, and their scale"):
+    with pytest.raises(PairError, match=r"0 of 2 .* name the folder of their GT, and their scale$"):
         pair_pictures("m", paths("sr", "a_x3.png", "b_x3.png"), paths("gt", "a.png", "b.png"), 4, partial=True)
 
 
