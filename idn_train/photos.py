@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from idn_data.images.decode import (
-    ImageError,
-    copy_pixels,
-    hush,
-    load_as_stored,
-    open_picture,
-    read_integers,
-)
+from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, read_integers
+from idn_data.images.opening import hush, open_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -31,7 +31,8 @@ from idn_data.images import download, sets
 from idn_data.images.decode import ImageError, read_image, read_y
 from idn_data.images.download import FetchError, open_local
 from idn_data.images.sets import Registered
-from idn_data.patches.patchfile import MAX_CHUNK, PatchFile, PatchFileError
+from idn_data.patches.hdf5 import MAX_CHUNK
+from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.verify import verify_patches
 from idn_data.scores.parity import MAX_JSON, MAX_SIDE, MIN_SCALE, ReferenceFileError, compare, read_references
 from idn_train import metrics
@@ -269,7 +270,7 @@ def test_attributes_that_fill_the_memory(tmp_path: Path, monkeypatch: pytest.Mon
         file.attrs["large"] = np.zeros(200_000)
     with PatchFile(tmp_path / "a.h5") as patches:
         assert len(patches.attributes["large"]) == 200_000  # type: ignore[arg-type]
-    monkeypatch.setattr("idn_data.patches.patchfile.MAX_ATTRIBUTES", 1 << 20)
+    monkeypatch.setattr("idn_data.patches.hdf5.MAX_ATTRIBUTES", 1 << 20)
     with pytest.raises(PatchFileError, match="its attributes take over 1 MiB; remove some"):
         PatchFile(tmp_path / "a.h5")
 

@@ -14,7 +14,7 @@ import string
 import struct
 import threading
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from http import client
 from typing import TYPE_CHECKING
@@ -175,6 +175,7 @@ def open_local(path: Path) -> Iterator[Read]:
     FetchError
         `path` is neither a folder nor a ZIP.
     """
+    opened: AbstractContextManager[Find]
     if path.is_dir():
         opened = nullcontext(_index_folder(path))
     elif path.is_file() and is_zipfile(path):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile
 
-from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, open_picture, read_image, read_integers
+from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, read_image, read_integers
+from idn_data.images.opening import open_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +81,7 @@ def read_exact(path: Path | str) -> NDArray[np.uint8] | NDArray[np.uint16]:
         if header.bits == 8:
             pass
         elif picture.mode.startswith("I"):
-            return copy_pixels(load_as_stored(picture), read_integers)  # type: ignore[return-value]  # uint16
+            return copy_pixels(load_as_stored(picture), read_integers)
         elif len(raw.split(";")) != 2 or raw.split(";")[0] not in ("RGB", "RGBA", "RGBX"):
             raise ImageError("16-bit pixels in an unusual order; save it as grey or RGB without transparency")
     if header.bits == 8:
@@ -102,7 +103,7 @@ def _read_bytes(path: Path | str, raw: str) -> NDArray[np.uint8]:
             tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw) for tile in picture.tile
         ]
         decoded = load_as_stored(picture)
-        return copy_pixels(decoded, lambda part: np.array(part)[..., :3].copy())  # type: ignore[return-value]  # uint8
+        return copy_pixels(decoded, lambda part: np.array(part)[..., :3].copy())
 
 
 def check_format(name: str, header: Header) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from idn_data.matlab.weights import Boundary
 
+    Pixel = TypeVar("Pixel", bound=np.generic)
     Teach = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # SR (s·h, s·w) of an LR (h, w), in [0, 1]
 
 ROTATIONS = (0, 1, 2, 3)  # quarter turns, counter-clockwise
@@ -26,7 +27,7 @@ DOWNSCALES = tuple(1.0 - 0.1 * k for k in range(5))  # the doubles of MATLAB's 1
 VARIANTS = len(ROTATIONS) * len(FLIPS) * len(DOWNSCALES)
 
 
-def modcrop(image: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+def modcrop(image: NDArray[Pixel], scale: int) -> NDArray[Pixel]:
     """Cut the bottom and the right so that both sides are multiples of `scale`: a view of an (H, W) or (H, W, C) array.
 
     Raises
@@ -97,13 +98,16 @@ def make_taught_pairs(
     """
     pairs = []
     for image in islice(make_variants(y, boundary), len(DOWNSCALES)):
-        lr = make_pair(image, scale, boundary)[1]
-        pairs.append((im2uint8(np.clip(teach(lr), 0.0, 1.0)), lr))
+        small = make_pair(image, scale, boundary)[1]
+        pairs.append((im2uint8(np.clip(teach(small), 0.0, 1.0)), small))
     for turns in ROTATIONS:
         for flip in FLIPS:
-            for pair in pairs:
-                gt, lr = (np.rot90(part, turns)[:: -1 if flip else 1] for part in pair)
-                yield np.ascontiguousarray(gt), np.ascontiguousarray(lr)
+            step = -1 if flip else 1
+            for gt, lr in pairs:
+                yield (
+                    np.ascontiguousarray(np.rot90(gt, turns)[::step]),
+                    np.ascontiguousarray(np.rot90(lr, turns)[::step]),
+                )
 
 
 def variant_shapes(height: int, width: int) -> list[tuple[int, int]]:

@@ -8,15 +8,17 @@ Importing this module compiles (or loads from numba's cache) every kernel. Impor
 `idn_data.matlab.compiled.load_kernels`, which lets one process at a time do so.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 
-OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
 
 BLOCK = 8  # rows of the output made together: eight doubles fill one AVX-512 register, two AVX2 ones
 
 
-def constant(dtype, ndim=2):
+def constant(dtype: types.Type, ndim: int = 2) -> types.Array:
     """A C-contiguous argument that the kernel only reads; numba passes writable arrays to it as well."""
     return types.Array(dtype, ndim, "C", readonly=True)
 

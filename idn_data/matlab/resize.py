@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from idn_data.matlab.sizes import Scale, Size
     from idn_data.matlab.weights import Boundary, Method
+
+Pixel = TypeVar("Pixel", bound=np.generic)  # the result's type is the image's
 
 _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64", "bool")
 _REMEDIES = {
@@ -41,15 +43,15 @@ def _find_rounding(dtype: np.dtype[Any]) -> _Rounding:
 
 
 def imresize(
-    image: NDArray[np.generic],
+    image: NDArray[Pixel],
     scale: Scale | None = None,
     method: Method = "bicubic",
     *,
     size: Size | None = None,
     antialias: bool | None = None,
     boundary: Boundary = "symmetric",
-    out: NDArray[np.generic] | None = None,
-) -> NDArray[np.generic]:
+    out: NDArray[Pixel] | None = None,
+) -> NDArray[Pixel]:
     """Resize an image as MATLAB's ``imresize`` does, to the last pixel.
 
     Parameters
@@ -99,7 +101,7 @@ def imresize(
     array([[ 2,  5],
            [10, 13]], dtype=uint8)
     """
-    image = _check_image(image)
+    image = cast("NDArray[Pixel]", _check_image(image))  # the same values
     check_boundary(boundary)
     height, width = image.shape[:2]
     (scale_v, scale_h), (n_v, n_h) = find_lengths((height, width), scale, size)
@@ -107,8 +109,10 @@ def imresize(
     wh, ih = compute_weights(width, n_h, scale_h, method, antialias, boundary)
 
     shape = (n_v, n_h, *image.shape[2:])
-    target = np.empty(shape, image.dtype) if out is None else _check_out(out, shape, image)
-    source = image.astype(np.uint8) * np.uint8(255) if image.dtype == np.bool_ else image
+    if out is not None:
+        _check_out(out, shape, image)
+    target = np.empty(shape, image.dtype) if out is None else out
+    source: NDArray[Any] = image.astype(np.uint8) * np.uint8(255) if image.dtype == np.bool_ else image
     rounding = _find_rounding(source.dtype)
     if source.dtype not in (np.uint8, np.float32, np.float64):
         source = source.astype(np.float64)  # exact: integers of 32 bits at most
@@ -139,11 +143,10 @@ def _check_image(image: object) -> NDArray[np.generic]:
     return array
 
 
-def _check_out(out: NDArray[np.generic], shape: tuple[int, ...], image: NDArray[np.generic]) -> NDArray[np.generic]:
+def _check_out(out: NDArray[np.generic], shape: tuple[int, ...], image: NDArray[np.generic]) -> None:
     if out.shape != shape or out.dtype != image.dtype or not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError(
             f"out must be a writable C-contiguous {image.dtype} array of shape {shape}; got {out.dtype} {out.shape}"
         )
     if np.may_share_memory(out, image):
         raise ValueError("out must not share memory with the image")
-    return out

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -25,7 +25,10 @@ PARTS = ("attributes and shapes", "/sources", "/crc32")  # in the order of their
 
 
 def compute_digests(
-    attributes: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], sources: bytes, crc: Iterable[NDArray]
+    attributes: Mapping[str, object],
+    shapes: Mapping[str, tuple[int, ...]],
+    sources: bytes,
+    crc: Iterable[NDArray[np.uint32]],
 ) -> list[bytes]:
     """SHA-256, hexadecimal, of each of `PARTS`.
 
@@ -73,7 +76,8 @@ def check_rows(
     n = len(lr)
     bad = np.zeros((n, 2), bool)
     bad[:, 0] = ~(np.abs(lr.reshape(n, -1)) <= 2).all(axis=1)  # so that a NaN is unsound
-    levels = gt if gt.dtype == np.uint8 else np.empty(gt.shape, np.uint8)
+    stored = gt.dtype == np.uint8
+    levels = cast("NDArray[np.uint8]", gt) if stored else np.empty(gt.shape, np.uint8)
     flat = levels.reshape(n, -1)
     if crc is None and gt.dtype != np.uint8:
         values = gt.reshape(n, -1)

@@ -3,13 +3,20 @@
 Rules as in `idn_data.matlab.kernels`; import it through `idn_data.matlab.compiled.load_kernels`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numba import njit, types
 
 from idn_data.matlab.kernels import OPTIONS, constant
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _tabulate_crc():
+
+def _tabulate_crc() -> NDArray[np.uint32]:
     """CRC-32 tables (8, 256) uint32: row k, what a byte adds that k more bytes follow."""
     tables = np.zeros((8, 256), np.uint32)
     for value in range(256):
@@ -25,8 +32,8 @@ def _tabulate_crc():
 _CRC = _tabulate_crc()
 
 
-@njit(**OPTIONS)
-def compute_crc(data):
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]  # so numba types it where it gets no signature
+def compute_crc(data: NDArray[np.uint8]) -> np.uint32:
     """CRC-32 of (n,) uint8, the one of zlib and PNG, eight bytes a step ("slicing by 8", Kounavis and Berry 2005)."""
     crc = np.uint32(0xFFFFFFFF)
     whole = data.shape[0] // 8 * 8
@@ -60,7 +67,11 @@ def compute_crc(data):
     cache=True,
     **OPTIONS,
 )
-def cut_patches(gt, lr, places, columns, scale, first, last, levels, gt_out, lr_out, lr_bytes, crc_out):
+def cut_patches(
+    gt: NDArray[np.uint8], lr: NDArray[np.float64], places: NDArray[np.intp], columns: int, scale: int, first: int,
+    last: int, levels: NDArray[np.uint8] | NDArray[np.float32], gt_out: NDArray[np.uint8] | NDArray[np.float32],
+    lr_out: NDArray[np.float32], lr_bytes: NDArray[np.uint8], crc_out: NDArray[np.uint32],
+) -> None:  # fmt: skip
     """Cut the grid of one image and put each patch where `places` says.
 
     gt : (s·h, s·w) uint8; lr : (h, w) float64; places : (n,) intp, the row in the file of each patch of the
@@ -101,7 +112,7 @@ def cut_patches(gt, lr, places, columns, scale, first, last, levels, gt_out, lr_
     cache=True,
     **OPTIONS,
 )
-def checksum_rows(lr, gt, out):
+def checksum_rows(lr: NDArray[np.uint8], gt: NDArray[np.uint8], out: NDArray[np.uint32]) -> None:
     """CRC-32 of rows of LR and GT as `cut_patches` takes them: (n, 4·p·p) uint8 bytes, (n, (s·p)²) uint8 k."""
     for row in range(out.shape[0]):
         out[row, 0] = compute_crc(lr[row])
@@ -113,7 +124,9 @@ def checksum_rows(lr, gt, out):
     cache=True,
     **OPTIONS,
 )
-def find_levels(values, bits, out, exact):
+def find_levels(
+    values: NDArray[np.float32], bits: NDArray[np.int32], out: NDArray[np.uint8], exact: NDArray[np.bool_]
+) -> None:
     """The k of values that should be single(k/255), and for each row whether all of them are so, bit for bit.
 
     values : (n, m) float32, whatever they are; bits : the same as int32, for the sign of zero; out : (n, m) uint8;

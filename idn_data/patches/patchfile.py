@@ -7,20 +7,16 @@ Files made by the MATLAB scripts are read as well: they are chunked and hold eac
 
 from __future__ import annotations
 
-import errno
-import math
-import zlib
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
-from idn_data.access import explain_refusal, find_obstacle
 from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.checksums import PARTS, check_rows, compute_digests, format_rows
-from idn_data.patches.header import FORMAT, FORMAT_VERSION, Storage, gt_levels, to_plain
+from idn_data.patches.hdf5 import UNREADABLE, find_dataset, open_file, read_attributes, read_rows
+from idn_data.patches.hdf5 import PatchFileError as PatchFileError
+from idn_data.patches.header import FORMAT, FORMAT_VERSION, Storage, gt_levels
 from idn_data.patches.recipe import SCALES
 from idn_data.workers import count_workers, map_in_order
 
@@ -29,35 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
 
 
 MAX_SIDE = 1024 * max(SCALES)  # of a GT patch, as `idn_data.patches.recipe.Recipe` has it
-MAX_CHUNK = MAX_ATTRIBUTES = 64 << 20  # bytes; HDF5 takes a whole chunk, or attribute, into memory
-_PACKING = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # what may be, in that order
-_UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError, IndexError)  # what h5py raises
-
-
-_EXPECTED = "expected /lr (N, 1, p, p) and /gt (N, 1, s·p, s·p); h5py renames a dataset: file.move(old, new)"
-
-
-def _explain_opening(error: Exception, path: Path) -> str:
-    """What HDF5 says of a file that the system opens."""
-    said = str(error)
-    if "unable to lock file" in said:
-        if getattr(error, "errno", None) in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
-            return "another program is writing it; wait until that has closed it"
-        return "its file system has no locks; HDF5_USE_FILE_LOCKING=FALSE reads it without, while nobody writes it"
-    if "already open for" in said:
-        return "another program is writing it, or was killed in that; wait for it, or else run h5clear -s on it"
-    if isinstance(error, OSError) and error.errno:
-        return explain_refusal(error, path, writing=False)
-    return "not an HDF5 file, or a damaged one"
-
-
-class PatchFileError(ValueError):
-    """A file that is no sound patch file; the message names it and says why."""
 
 
 class PatchFile:
@@ -89,65 +60,20 @@ class PatchFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if obstacle := find_obstacle(self.path, "no such file; idn make-train makes one"):
-            raise PatchFileError(f"{self.path}: {obstacle}")
-        try:
-            self._file = h5py.File(self.path, "r")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise PatchFileError(f"{self.path}: {_explain_opening(error, self.path)}") from None
+        self._file = open_file(self.path)
         try:
             self._check()
         except BaseException:
             self._file.close()
             raise
 
-    def _find(self, name: str) -> h5py.Dataset:
-        """A dataset that lies in the file itself, and is no larger than what the file can hold."""
-        link = self._file.get(name, getlink=True)
-        if link is None:
-            raise PatchFileError(f"{self.path}: holds {self._list_names()}, but no /{name}; {_EXPECTED}")
-        data = self._file[name] if isinstance(link, h5py.HardLink) else None  # others may lead to any file, or a pipe
-        if isinstance(data, h5py.Group) or (isinstance(data, h5py.Dataset) and data.shape is None):
-            raise PatchFileError(f"{self.path}: /{name} must be (N, 1, p, p); got {getattr(data, 'shape', 'a group')}")
-        if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
-            raise PatchFileError(
-                f"{self.path}: /{name} is a link, or lies in another file, which idn does not follow; "
-                "write its values into this file"
-            )
-        layout = data.id.get_create_plist()
-        filters = [layout.get_filter(k)[0] for k in range(layout.get_nfilters())]
-        if filters != [code for code in _PACKING if code in filters]:
-            raise PatchFileError(f"{self.path}: /{name} is packed in a way that idn does not read; h5repack -f GZIP=4")
-        if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > MAX_CHUNK:
-            raise PatchFileError(f"{self.path}: chunks of /{name} are over {MAX_CHUNK >> 20} MiB; h5repack -l CHUNK=…")
-        claimed, most = data.size * data.dtype.itemsize, self.path.stat().st_size
-        if data.chunks and h5py.h5z.FILTER_DEFLATE in filters:  # a thousandth is the least that it leaves
-            most *= 1100
-            if data.id.get_num_chunks() != math.prod(-(-n // c) for n, c in zip(data.shape, data.chunks, strict=True)):
-                raise PatchFileError(f"{self.path}: /{name} was not written to its end; make the file again")
-        if claimed > most:
-            raise PatchFileError(f"{self.path}: damaged: /{name} claims {claimed:,} bytes, more than the file can hold")
-        return data
-
-    def _list_names(self) -> str:
-        """What lies at the top of the file, for people."""
-        names = [f"/{name}" if name.isprintable() else ascii(name) for name in self._file]
-        return ", ".join(name[:40] for name in names[:6]) + (" …" if len(names) > 6 else "") or "nothing"
-
-    def _read_attributes(self) -> dict[str, object]:
-        keeper = self._file.attrs
-        held = [keeper.get_id(name) for name in keeper]
-        if sum(a.get_space().get_simple_extent_npoints() * a.get_type().get_size() for a in held) > MAX_ATTRIBUTES:
-            raise PatchFileError(f"{self.path}: its attributes take over {MAX_ATTRIBUTES >> 20} MiB; remove some")
-        return {name: to_plain(value) for name, value in keeper.items()}
-
     def _check(self) -> None:
         try:
-            self.lr, self.gt = (self._find(name) for name in ("lr", "gt"))
-            self.attributes = self._read_attributes()
+            self.lr, self.gt = (find_dataset(self._file, name) for name in ("lr", "gt"))
+            self.attributes = read_attributes(self._file)
         except PatchFileError:
             raise
-        except _UNREADABLE:
+        except UNREADABLE:
             raise PatchFileError(
                 f"{self.path}: damaged: its datasets or attributes cannot be read; copy or make the file again"
             ) from None
@@ -192,20 +118,24 @@ class PatchFile:
             raise PatchFileError(
                 f"{self.path}: the attribute 'boundary' is {repr(said)[:20]}; this idn reads {', '.join(BOUNDARIES)}"
             )
-        self.boundary = None if self.transposed else cast("Boundary", said)
+        self.boundary = None if self.transposed else said
         self.checked = bool({"crc32", "digest"} & set(self._file) or {"checksums", "digested"} & set(self.attributes))
 
     def _check_digests(self) -> None:
         shapes = {"lr": self.lr.shape, "gt": self.gt.shape}
         try:
-            self._crc, sources, kept = self._find("crc32"), self._find("sources")[:].tobytes(), self._find("digest")[:]
+            self._crc, sources, kept = (
+                find_dataset(self._file, "crc32"),
+                find_dataset(self._file, "sources")[:].tobytes(),
+                find_dataset(self._file, "digest")[:],
+            )
             if self._crc.shape != (self.count, 2) or self._crc.dtype != np.uint32:
                 bad = ["/crc32"]
             else:
                 pieces = (self._crc[k : k + (1 << 20)] for k in range(0, self.count, 1 << 20))
                 found = compute_digests(self.attributes, shapes, sources, pieces)
                 bad = [part for part, digest, other in zip(PARTS, kept, found, strict=True) if digest != other]
-        except (*_UNREADABLE, PatchFileError):
+        except (*UNREADABLE, PatchFileError):
             bad = ["checksums, which are missing or unreadable"]
         if bad:
             raise PatchFileError(f"{self.path}: damaged in its {' and '.join(bad)}; copy or make the file again")
@@ -213,48 +143,21 @@ class PatchFile:
     def read(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """LR (n, 1, p, p) and GT (n, 1, s·p, s·p) of rows first…last-1, float32 in [0, 1], upright."""
         lr, gt = self._read_stored(first, last)
-        return lr, gt_levels(np.dtype(np.float32))[gt] if gt.dtype == np.uint8 else gt
+        if gt.dtype == np.uint8:
+            return lr, gt_levels(np.dtype(np.float32))[gt]
+        return lr, cast("NDArray[np.float32]", gt)  # the other type that `_check_shapes` lets through
 
     def _read_stored(
         self, first: int, last: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | NDArray[np.uint8]]:
         if not 0 <= first <= last <= self.count:
             raise IndexError(f"rows {first}…{last} are outside 0…{self.count}")
-        lr, gt = (self._read_rows(data, first, last) for data in (self.lr, self.gt))
+        lr, gt = (read_rows(data, first, last) for data in (self.lr, self.gt))
         if self.transposed:
             lr, gt = lr.swapaxes(2, 3), gt.swapaxes(2, 3)
         with np.errstate(over="ignore"):  # float64 files hold what the scripts would have narrowed to single
             gt = np.ascontiguousarray(gt, None if gt.dtype == np.uint8 else np.float32)
             return np.ascontiguousarray(lr, np.float32), gt
-
-    def _read_rows(self, data: h5py.Dataset, first: int, last: int) -> NDArray:
-        try:
-            if data.compression or data.shuffle or data.fletcher32:
-                self._check_inflation(data, first, last)
-            return data[first:last]
-        except (OSError, RuntimeError, ValueError) as error:
-            raise PatchFileError(
-                f"{self.path}: {data.name} row(s) {first}…{last - 1} cannot be read ({' '.join(str(error).split())}); "
-                "copy or make the file again"
-            ) from None
-
-    @staticmethod
-    def _check_inflation(data: h5py.Dataset, first: int, last: int) -> None:
-        """Unpack the chunks of some rows, none of them beyond its size: HDF5 itself would go on for ever."""
-        assert data.chunks is not None
-        size, rows = math.prod(data.chunks) * data.dtype.itemsize, data.chunks[0]
-        spans = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:], strict=True)]
-        for place in product(range(first // rows * rows, last, rows), *spans):
-            if (stored := data.id.get_chunk_info_by_coord(place).size) > 2 * size + 4096:
-                raise ValueError(f"a chunk of {size:,} bytes claims {stored:,} in the file")
-            skipped, packed = data.id.read_direct_chunk(place)
-            plain = data.compression is None or skipped >> data.shuffle & 1  # a bit for each filter, in their order
-            try:
-                unpacked = b"" if plain else zlib.decompressobj().decompress(packed, size + 1)
-            except zlib.error:
-                return  # HDF5 says so as well
-            if len(unpacked) > size:
-                raise ValueError(f"a chunk unpacks to more than its {size:,} bytes")
 
     def read_levels(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """LR (n, 1, p, p) float32 and GT (n, 1, s·p, s·p) uint8, k for k/255, of rows first…last-1, upright, verified.
@@ -273,7 +176,7 @@ class PatchFile:
 
     def _examine(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]:
         lr, gt = self._read_stored(first, last)
-        levels, bad = check_rows(lr, gt, self._read_rows(self._crc, first, last) if self.checked else None)
+        levels, bad = check_rows(lr, gt, read_rows(self._crc, first, last) if self.checked else None)
         return lr, levels, bad
 
     def find_damage(self, workers: int | None = None, progress: Progress | None = None) -> dict[str, NDArray[np.intp]]:
@@ -314,8 +217,8 @@ class PatchFile:
         if "sources" not in self._file:
             return []
         try:
-            return [(name.decode(), digest.decode()) for name, digest in self._find("sources")[:]]
-        except _UNREADABLE:
+            return [(name.decode(), digest.decode()) for name, digest in find_dataset(self._file, "sources")[:]]
+        except UNREADABLE:
             raise PatchFileError(f"{self.path}: /sources cannot be read; copy or make the file again") from None
 
     def describe(self) -> dict[str, object]:

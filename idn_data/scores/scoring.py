@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idn_data.images.decode import list_images, open_picture, read_image
+from idn_data.images.decode import list_images, read_image
+from idn_data.images.opening import open_picture
 from idn_data.images.sets import TEST_SETS, read_published, read_registry
 from idn_data.matlab.color import rgb2y
 from idn_data.scores.pairs import Pair, PairError, Pairing, group_pictures, pair_pictures

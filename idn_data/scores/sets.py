@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idn_data.images.decode import list_images, open_picture, read_image
+from idn_data.images.decode import list_images, read_image
+from idn_data.images.opening import open_picture
 from idn_data.images.sets import TEST_SETS, find_set, recognise_set
 from idn_data.images.sources import digest_sources, read_folder
 from idn_data.scores.pairs import PairError, pair_pictures

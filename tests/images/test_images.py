@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idn_data.images.decode import MAX_PIXELS, ImageError, list_images, read_image, read_y
+from idn_data.images.decode import ImageError, list_images, read_image, read_y
+from idn_data.images.opening import MAX_PIXELS
 from idn_data.images.variants import (
     DOWNSCALES,
     FLIPS,
