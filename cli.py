@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from idn_data.access import explain_refusal
 from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, print_any_text, write_json, write_output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Only click is imported here, so that help is quick; each command imports what it needs.
 
@@ -270,11 +273,10 @@ def make_train_command(
     recipe = Recipe(int(scale), stage, lr_patch, offset, boundary)
     images = images or find_set("291", root)
     out = out or root / "train_data" / recipe.file_name
-    if not dry_run:  # before all the images are read
-        if shards == 1:
-            check_target(out, force)
-        if save_augmented:
-            augmented.check_names(images, skip_bad)
+    if shards == 1 and not dry_run:  # before all the images are read
+        check_target(out, force)
+    if save_augmented:
+        augmented.check_names(images, skip_bad)
     with ProgressBar(quiet) as progress:
         made = plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
@@ -292,11 +294,16 @@ def make_train_command(
                 made.sources, save_augmented, boundary=boundary, force=force, workers=workers, progress=progress
             )
         make(made, force=force, left=left, workers=workers, progress=progress)
-    for line in made.skipped:
-        click.echo(f"left out: {line}", err=True)
+    say_left_out(made.skipped)
     kept = made.shards - len(left)
     if not write_json(json_file, {**asdict(estimate), "kept": kept}):
         click.echo(format_made(made, kept))
+
+
+def say_left_out(lines: Sequence[str]) -> None:
+    """Name the images that were left out, each with the reason."""
+    for line in lines:
+        click.echo(f"left out: {line}", err=True)
 
 
 def find_cluster(address: str, shards: int, teachers: tuple[Path, ...]) -> Any:
@@ -491,12 +498,15 @@ def inspect_command(
       idn inspect data/train_data/idn_train_x4.h5 --verify
       idn inspect data/train_data/idn_train_x4.h5 --against-images
     """
+    from idn_data.atomic import check_target
     from idn_data.images.sets import find_data_root, find_set
     from idn_data.patches.patchfile import PatchFile, PatchFileError
     from idn_data.patches.verify import verify_patches
     from idn_data.pictures import draw_patches, save_picture
 
     against_images = against_images or images is not None
+    if sheet:
+        check_target(sheet, force)  # before the whole file is read
     with PatchFile(file) as patches, ProgressBar(quiet) as progress:
         facts = patches.describe()
         if sheet:
@@ -578,8 +588,7 @@ def make_test_command(
                 folder, target, [int(s) for s in scales or SCALES], boundary=boundary, force=force, skip_bad=skip_bad,
                 workers=workers, progress=progress,
             )  # fmt: skip
-        for line in skipped:
-            click.echo(f"left out: {line}", err=True)
+        say_left_out(skipped)
         click.echo(f"{target}: {count} files")
 
 

@@ -175,6 +175,11 @@ def test_bad_images_are_listed_and_nothing_is_written(photos: Path, tmp_path: Pa
     assert "empty.png: the file is empty" in result.stderr
     assert "words.jpg: not an image" in result.stderr
     assert not out.exists()
+    remedy = "; nothing was written; mend them, or leave them out with --skip-bad"
+    assert result.stderr.rstrip().endswith(remedy)
+    other = run("evaluate", "bicubic", "--set", folder, "--scale", "2")  # which has no such option
+    check_failure(other, 1, "2 image(s) cannot be used; nothing was written; mend them, or take other images")
+    assert "--skip-bad" not in other.output
     skipped = run("make-train", "--scale", "4", "--images", folder, "--out", out, "--skip-bad")
     assert skipped.exit_code == 0, skipped.output
     assert skipped.stderr.count("left out:") == 2

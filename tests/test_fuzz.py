@@ -26,9 +26,9 @@ from support.fuzzimages import chunk, repeat_scans
 from support.fuzzweights import State
 from support.patchsamples import drop_checksums, write
 
-from idn_data.images import decode as images
 from idn_data.images import download, sets
 from idn_data.images.decode import ImageError, read_image, read_y
+from idn_data.images.opening import MAX_BYTES
 from idn_data.images.download import FetchError, open_local
 from idn_data.images.sets import Registered
 from idn_data.patches.hdf5 import MAX_CHUNK
@@ -85,7 +85,7 @@ def test_a_webp_of_34_bytes_that_takes_a_gigabyte(tmp_path: Path) -> None:
 
 def test_a_file_larger_than_any_image(tmp_path: Path) -> None:
     with (tmp_path / "a.bmp").open("wb") as stream:
-        stream.truncate(images.MAX_BYTES + 1)
+        stream.truncate(MAX_BYTES + 1)
     with pytest.raises(ImageError, match=r"a\.bmp: 536,870,913 bytes; at most 536,870,912"):
         read_image(tmp_path / "a.bmp")
 

@@ -108,9 +108,27 @@ def _read_plan(path: Path, sha256: str) -> TrainSet | None:
 
 
 def make_on_worker(shard: int, topic: str, order: Order, force: bool, threads: int) -> tuple[str, Exception | None]:
-    """The task: one shard, in a worker of Dask. Returns the worker's address and what went wrong.
+    """The task: one shard, in a worker of Dask.
 
     Errors are returned, not raised: a worker logs what is raised, with a traceback, and does not say where it was.
+
+    Parameters
+    ----------
+    shard : int
+        Its number, from 0.
+    topic : str
+        Under which the worker tells how much is done.
+    order : Order
+    force : bool
+        Replace an existing file.
+    threads : int
+
+    Returns
+    -------
+    address : str
+        The worker's.
+    error : Exception, optional
+        What went wrong.
     """
     from distributed import get_worker
 

@@ -8,7 +8,7 @@ Files made by the MATLAB scripts are read as well: they are chunked and hold eac
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 

@@ -28,6 +28,22 @@ def find_patch_files(
 
     With a scale and no stage, pretrain comes before finetune.
 
+    Parameters
+    ----------
+    files : sequence of path
+        As the user named them; empty to look below the data root.
+    scale : {2, 3, 4}, optional
+    stage : {"pretrain", "finetune"}, optional
+    root : Path
+        The data root.
+
+    Returns
+    -------
+    files : list of Path
+        One, or all the shards of one.
+    scale : int
+    stage : str
+
     Raises
     ------
     FileNotFoundError, ValueError
