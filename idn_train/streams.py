@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from idn_data.images.decode import MAX_BYTES
+from idn_data.images.opening import MAX_BYTES
 
 DASH = Path("-")
 

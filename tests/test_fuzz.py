@@ -26,10 +26,11 @@ from support.fuzzimages import chunk, repeat_scans
 from support.fuzzweights import State
 from support.patchsamples import drop_checksums, write
 
+from idn_data.images import decode as images
 from idn_data.images import download, sets
 from idn_data.images.decode import ImageError, read_image, read_y
-from idn_data.images.opening import MAX_BYTES
 from idn_data.images.download import FetchError, open_local
+from idn_data.images.opening import MAX_BYTES
 from idn_data.images.sets import Registered
 from idn_data.patches.hdf5 import MAX_CHUNK
 from idn_data.patches.patchfile import PatchFile, PatchFileError

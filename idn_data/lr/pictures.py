@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import JpegImagePlugin
 
-from idn_data.images.decode import open_picture
 from idn_data.images.exact import read_exact
+from idn_data.images.opening import open_picture
 from idn_data.lr.layouts import list_sources
 
 if TYPE_CHECKING:
