@@ -600,3 +600,28 @@ def test_export_onnx(tmp_path: Path) -> None:
         run("export-onnx", weights, "--scale", "2", "--out", tmp_path / "b.onnx"), 2, "made for scale 3, not 2"
     )
     check_failure(run("export-onnx", "idn", "--out", tmp_path / "b.onnx"), 1, "give --scale, one of 2, 3, 4")
+
+
+def test_evaluate_in_every_protocol(photos: Path) -> None:
+    """The four protocols from the command line, and a border instead of theirs."""
+    protocols = [word for name in ("float", "uint8", "y", "rgb") for word in ("--protocol", name)]
+    result = run("evaluate", "bicubic", "--set", photos, "--scale", "2", *protocols, "--json", "-")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert [(r["protocol"], r["channel"], r["border"], r["boundary"]) for r in rows] == [
+        ("float", "Y", 2, "symmetric"), ("uint8", "Y", 2, "replicate"),
+        ("y", "Y", 2, "symmetric"), ("rgb", "RGB", 8, "symmetric"),
+    ]  # fmt: skip
+    assert len({r["psnr"] for r in rows}) == 4
+    other = run("evaluate", "bicubic", "--set", photos, "--scale", "2", "--boundary", "replicate", "--json", "-")
+    first, second = json.loads(other.stdout)
+    assert (first["boundary"], second["boundary"]) == ("replicate", "replicate")
+    assert first["psnr"] != rows[0]["psnr"]
+    assert second["psnr"] == rows[1]["psnr"]
+
+
+def test_evaluate_names_images_that_are_too_small(photos: Path) -> None:
+    Image.new("RGB", (16, 40)).save(photos / "thin.png")
+    result = run("evaluate", "bicubic", "--set", photos, "--scale", "4")
+    check_failure(result, 1, "photos x4: too small for the protocol uint8: thin (40x16)")
+    assert run("evaluate", "bicubic", "--set", photos, "--scale", "4", "--protocol", "float").exit_code == 0

@@ -20,7 +20,14 @@ from idn_data.matlab.color import rgb2ycbcr
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import BOUNDARIES
 from idn_data.scores.maketest import make_test, save_mat
-from idn_data.scores.testset import TestPair, compose_result, list_test_pairs, make_test_pair, read_test_pair
+from idn_data.scores.testset import (
+    TestPair,
+    change_boundary,
+    compose_result,
+    list_test_pairs,
+    make_test_pair,
+    read_test_pair,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +112,18 @@ def test_replicated_edges(photos: Path, tmp_path: Path) -> None:
             scale = int(path.stem.split("_")[1])
             wanted = imresize(load(older / path.name.replace("_lr", "_gt"), "gt"), 1 / scale, boundary="replicate")
             np.testing.assert_array_equal(held, wanted)
-    assert {read().boundary for read in list_test_pairs(older, 8)} == {None}  # their LR is what they hold
+    assert {read().boundary for read in list_test_pairs(older, 8)} == {"replicate"}  # found by making them again
+    assert {read().boundary for read in list_test_pairs(newer, 2)} == {"symmetric"}
+
+
+def test_an_lr_that_imresize_did_not_make_stays(photos: Path, tmp_path: Path) -> None:
+    make_test(photos, tmp_path, (2,))
+    for path in tmp_path.glob("*_lr.mat"):
+        save_mat(path, "lr", load(path, "lr").round(2), force=True)
+    for read in list_test_pairs(tmp_path, 2):
+        pair = read()
+        assert pair.boundary is None
+        assert change_boundary(pair, "replicate") is pair
 
 
 def test_colour_of_a_result_takes_the_border_of_its_lr(photos: Path) -> None:
