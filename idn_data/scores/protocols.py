@@ -68,8 +68,8 @@ FLOAT = Protocol(
     "doubles in [0, 1], PSNR with peak 1, MATLAB's ssim: borders replicated, mean of the whole map",
     ("bicubic", "IDN (TensorFlow) pretrain", "IDN (TensorFlow) finetune"), "IDN (TensorFlow) finetune",
 )  # fmt: skip
-# The authors' weights meet 10 of their 12 published PSNRs so, at the printed precision. ×4 on Set5 and Urban100 stay 0.01
-# short, and why is not known: neither single arithmetic nor the script's crops change a printed digit.
+# The authors' weights meet 10 of their 12 published PSNRs so, at the printed precision. Set5 and Urban100 at ×4 stay
+# 0.01 short, and why is not known: neither single arithmetic nor the script's crops change a printed digit.
 UINT8 = Protocol(
     "uint8", "uint8 protocol", "Y", 0, "replicate",
     "rounded to 8 bits, PSNR with peak 255, SSIM of valid windows (the authors' script, R2013b)",
