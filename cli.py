@@ -1118,6 +1118,7 @@ def upscale_command(
         plan, earlier = plan_outputs(sources, place, network.scale, suffix, force=force)
         if earlier:
             click.echo(f"left out: {len(earlier)} results of an earlier run, {earlier[0]} first", err=True)
+        load_kernels_aloud(quiet)
         for source, target in plan:
             try:
                 with ProgressBar(quiet) as progress:

@@ -227,7 +227,7 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
         if error.errno in _REFUSALS and (failed := _find_failed(error, path)):
             text = f"not written: {explain_refusal(error, failed, writing=True)}"
             raise type(error)(error.errno, text, str(path)) from None
-        if error.errno not in _DISK_ERRORS or error.filename == str(path):
+        if error.errno is None or error.errno not in _DISK_ERRORS or error.filename == str(path):
             raise
         known = _say_bytes(need) if need > written else f"more than {_say_bytes(written)}"
         raise _describe_disk_error(error.errno, path, known, _DISK_ERRORS[error.errno][1]) from None

@@ -16,7 +16,7 @@ import tempfile
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,9 @@ def load_kernels(module: str = "idn_data.matlab.kernels") -> ModuleType:
     """
     private = find_private_folder()
     with _one_process_at_a_time(private):
-        from numba import config
+        import numba
 
+        config: Any = numba.config  # its attributes are made as it is imported
         before = config.SLP_VECTORIZE, config.CACHE_DIR
         config.SLP_VECTORIZE = 1  # off by default in numba; it puts the eight sums of `sum_columns` in one register
         try:
@@ -105,14 +106,15 @@ def _make_cache_folder(private: Path | None) -> Path:
 
 
 def _import_without_cache(module: str) -> ModuleType:
-    from numba.core.dispatcher import Dispatcher
+    import numba.core.dispatcher
 
-    keep = Dispatcher.enable_caching
-    Dispatcher.enable_caching = lambda _: None
+    dispatcher: Any = numba.core.dispatcher.Dispatcher  # the module says cache=True, which is not to be heard
+    keep = dispatcher.enable_caching
+    dispatcher.enable_caching = lambda _: None
     try:
         return import_module(module)
     finally:
-        Dispatcher.enable_caching = keep
+        dispatcher.enable_caching = keep
         _unkept.append(_say_unkept("each run compiles them anew"))
 
 
