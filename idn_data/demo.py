@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -68,7 +68,7 @@ def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] 
     matlab = im2uint8(imresize(imresize(im2double(gt), 1 / scale), scale))
     lr_rgb = np.asarray(pillow.resize((w, h), Image.Resampling.NEAREST))
 
-    def caption(y: NDArray[np.float64]) -> str:
+    def caption(y: NDArray[Any]) -> str:
         decibel, similarity = score(y, pair.gt, scale, "float")
         return f"{decibel:.2f} dB / {similarity:.4f}"
 
