@@ -1038,8 +1038,12 @@ def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
 @click.argument("weights")
 @click.option("--scale", type=click.Choice(SCALES), help="For idn, the networks that come along.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
+@click.option(
+    "--boundary", type=click.Choice(BOUNDARIES), default="symmetric", show_default=True,
+    help="Beyond the edge, for the bicubic: as newer MATLABs, or replicate as older.",
+)  # fmt: skip
 @force_option
-def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool) -> None:
+def export_onnx_command(weights: str, scale: str | None, out: Path, boundary: Any, force: bool) -> None:
     """Write WEIGHTS (idn, or a .safetensors) as an ONNX model for other engines.
 
     Input lr (N, 1, h, w) float32, Y in [0, 1], any size; output sr (N, 1, s·h, s·w), not clipped.
@@ -1048,14 +1052,13 @@ def export_onnx_command(weights: str, scale: str | None, out: Path, force: bool)
     Example:
       idn export-onnx idn --scale 2 --out idn_x2.onnx
     """
-    from idn_train.checkpoint import load_weights
     from idn_train.onnxfile import export_onnx
-    from idn_train.weightfile import find_weights
+    from idn_train.weightfile import find_weights, read_weights
 
-    network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
+    network = read_weights(find_weights(weights, int(scale) if scale else None))
     if scale and int(scale) != network.scale:
         raise click.BadParameter(f"{weights} is made for scale {network.scale}, not {scale}", param_hint="--scale")
-    export_onnx({name: t.numpy() for name, t in network.state_dict().items()}, network.scale, out, force=force)
+    export_onnx(network.tensors, network.scale, out, boundary=boundary, force=force)
     click.echo(f"{out}: IDN x{network.scale}, any input size")
 
 

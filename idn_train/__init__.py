@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from idn_train.checkpoint import load_weights as load_weights
     from idn_train.checkpoint import save_weights as save_weights
     from idn_train.network import IDN as IDN
+    from idn_train.tensors import imresize as imresize
 
-_MODULES = dict.fromkeys(("load_caffemodel", "load_weights", "save_weights"), "checkpoint") | {"IDN": "network"}
+_MODULES = {
+    "IDN": "network",
+    "imresize": "tensors",
+    "load_caffemodel": "checkpoint",
+    "load_weights": "checkpoint",
+    "save_weights": "checkpoint",
+}
 __all__ = list(_MODULES)
 
 

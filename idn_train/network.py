@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from idn_data.patches.recipe import SCALES
 from idn_train import architecture
-from idn_train.architecture import SIDE, SLOPE, UPSAMPLE, WIDTH, WINDOW
+from idn_train.architecture import SIDE, SLOPE, UPSAMPLE, WIDTH
+from idn_train.tensors import imresize
 from idn_train.weightfile import find_weights, read_weights
 
 if TYPE_CHECKING:
@@ -79,13 +80,19 @@ class IDN(nn.Module):
     ----------
     scale : {2, 3, 4}
 
+    Attributes
+    ----------
+    boundary : {"symmetric", "replicate"}
+        What the bicubic takes to lie beyond the edge, as in `imresize`: set it to "replicate" to compare with figures
+        from older MATLABs (R2013b, the authors'). "symmetric" at first; not among the weights.
+
     Notes
     -----
     552,769 parameters at every scale; weights are He's, see `reset_parameters`. Input: LR (N, 1, h, w), floating
     point in [0, 1], any h and w. Output: SR (N, 1, s·h, s·w), not clipped; float32 under bf16 autocast as well.
     """
 
-    bicubic_weights: Tensor
+    boundary: Boundary
     upsample_taps: Tensor
 
     def __init__(self, scale: int) -> None:
@@ -93,6 +100,7 @@ class IDN(nn.Module):
             raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}; got {scale!r}")
         super().__init__()
         self.scale = scale
+        self.boundary = "symmetric"
         self.boundary: Boundary = "symmetric"  # of the bicubic image, as imresize takes it; set it at any time
         self.features = _build_layers(architecture.FEATURES)
         self.blocks = nn.Sequential(*(DistillationBlock() for _ in range(architecture.BLOCKS)))
@@ -102,8 +110,6 @@ class IDN(nn.Module):
         self._pixels = 2 if scale == 2 else 1  # LR pixels along an axis that `reconstruct` does at once
         taps = torch.from_numpy(architecture.list_taps(scale, self._pixels))
         self.register_buffer("upsample_taps", taps, persistent=False)
-        kernel = torch.from_numpy(architecture.make_bicubic_kernel(scale))
-        self.register_buffer("bicubic_weights", kernel.flatten(1).T.contiguous(), persistent=False)  # (25, s²)
         self.reset_parameters()
         # The faster layout on CPU and GPU; the input need not have it. Not for `upsample`: its gradient comes in rows,
         # and processes that train together would turn it at each step, which torch warns of.
@@ -166,28 +172,8 @@ class IDN(nn.Module):
         return F.pixel_shuffle(sr, m * self.scale)[:, :, : self.scale * h, : self.scale * w]
 
     def upscale_bicubic(self, lr: Tensor) -> Tensor:
-        """MATLAB's ``imresize(lr, s)``, exact but for float32's rounding: (N, 1, h, w) to (N, 1, s·h, s·w).
-
-        The border is the attribute `boundary`.
-
-        Upscaling by a whole number repeats the same weights at every LR pixel. So one (25, s²) matrix on 5×5 windows
-        does what two matrices B_h·x·B_wᵀ do, and memory grows with the image, not with the square of its sides.
-        """
-        rows, columns = (_find_pixels(length, lr.device, self.boundary) for length in lr.shape[-2:])
-        padded = lr[:, 0, rows[:, None], columns]  # (N, h + 4, w + 4)
-        windows = padded.unfold(1, WINDOW, 1).unfold(2, WINDOW, 1).flatten(3)  # (N, h, w, 25)
-        with torch.autocast(lr.device.type, enabled=False):  # bf16 has 8 bits, too few for pixels
-            sr = windows @ self.bicubic_weights.to(lr.dtype)  # (N, h, w, s²)
-        return F.pixel_shuffle(sr.permute(0, 3, 1, 2), self.scale)
-
-
-def _find_pixels(length: int, device: torch.device, boundary: Boundary) -> Tensor:
-    """Indices of an axis padded by 2: reflected with the edge pixel repeated, or the edge pixel alone."""
-    index = torch.arange(-(WINDOW // 2), length + WINDOW // 2, device=device)  # (length + 4,)
-    if boundary == "replicate":
-        return index.clamp(0, length - 1)
-    index = index % (2 * length)
-    return torch.minimum(index, 2 * length - 1 - index)
+        """MATLAB's ``imresize(lr, s)`` with `boundary`, (N, 1, h, w) to (N, 1, s·h, s·w); never in bf16."""
+        return imresize(lr, self.scale, boundary=self.boundary)
 
 
 def build_network(scale: int, tensors: Mapping[str, NDArray[Any]]) -> IDN:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from idn_data.atomic import write_whole
+from idn_data.matlab.weights import check_boundary
 from idn_train import architecture
 from idn_train.architecture import SIDE, SLOPE, WIDTH
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from idn_data.matlab.weights import Boundary
 
     Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -66,9 +69,11 @@ class _Graph:
     def join(self, parts: Sequence[str], axis: int) -> str:
         return self.add("Concat", parts, axis=axis)[0]
 
-    def pad_border(self, x: str, axis: int) -> str:
-        """Two more pixels at both ends, mirrored with the edge pixel repeated, as MATLAB does."""
+    def pad_border(self, x: str, axis: int, boundary: Boundary) -> str:
+        """Two more pixels at both ends, mirrored with the edge pixel repeated as MATLAB does, or the edge pixel."""
         first, last = self.cut(x, axis, 0, 1), self.cut(x, axis, -1, None)
+        if boundary == "replicate":
+            return self.join([first, first, x, last, last], axis)
         # the second pixel from either end; of a single pixel, that one again
         second = self.cut(self.join([self.cut(x, axis, 0, 2), last], axis), axis, 1, 2)
         before_last = self.cut(self.join([first, self.cut(x, axis, -2, None)], axis), axis, -2, -1)
@@ -91,7 +96,7 @@ class _Graph:
         return self.add_layers(y, architecture.COMPRESS, tensors, name)
 
 
-def build_model(tensors: Tensors, scale: int) -> Any:
+def build_model(tensors: Tensors, scale: int, boundary: Boundary = "symmetric") -> Any:
     """An ONNX model of IDN.
 
     Parameters
@@ -99,12 +104,21 @@ def build_model(tensors: Tensors, scale: int) -> Any:
     tensors : mapping
         The weights by the names of `idn_train.architecture.list_shapes`.
     scale : {2, 3, 4}
+    boundary : {"symmetric", "replicate"}
+        What the bicubic takes to lie beyond the edge, as in `idn_data.imresize`.
 
     Returns
     -------
     onnx.ModelProto
-        Input ``lr`` (N, 1, h, w) float32 in [0, 1], any N, h and w; output ``sr`` (N, 1, s·h, s·w), not clipped.
+        Input ``lr`` (batch, 1, height, width) float32 in [0, 1], of any size; output ``sr`` (batch, 1, s·height,
+        s·width), not clipped.
+
+    Raises
+    ------
+    ValueError
+        For an unknown boundary.
     """
+    check_boundary(boundary)
     from onnx import TensorProto, helper, numpy_helper
 
     graph = _Graph()
@@ -114,23 +128,34 @@ def build_model(tensors: Tensors, scale: int) -> Any:
     kernel = graph.keep("upsample.kernel", make_subpixel_kernel(tensors["upsample.weight"], scale))
     bias = graph.keep("upsample.biases", np.repeat(tensors["upsample.bias"], scale * scale))
     residual = graph.convolve(x, kernel, bias)
-    padded = graph.pad_border(graph.pad_border("lr", 2), 3)
+    padded = graph.pad_border(graph.pad_border("lr", 2, boundary), 3, boundary)
     (base,) = graph.add("Conv", [padded, graph.keep("bicubic.kernel", architecture.make_bicubic_kernel(scale))])
     parts = [graph.add("DepthToSpace", [y], blocksize=scale, mode="CRD")[0] for y in (base, residual)]
     graph.nodes.append(helper.make_node("Add", parts, ["sr"]))
     model = helper.make_graph(
         graph.nodes,
         f"idn_x{scale}",
-        [helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 1, "h", "w"])],
-        [helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["n", 1, f"{scale}h", f"{scale}w"])],
+        [helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["batch", 1, "height", "width"])],
+        [helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["batch", 1, f"{scale}*height", f"{scale}*width"])],
         [numpy_helper.from_array(values, name) for name, values in graph.constants.items()],
     )
     # IR 8 goes with the engines of the opset's time; onnx would write its own newest
     return helper.make_model(model, producer_name="idn", ir_version=8, opset_imports=[helper.make_opsetid("", OPSET)])
 
 
-def export_onnx(tensors: Tensors, scale: int, path: Path | str, *, force: bool = False) -> None:
+def export_onnx(
+    tensors: Tensors, scale: int, path: Path | str, *, boundary: Boundary = "symmetric", force: bool = False
+) -> None:
     """Write `build_model` to a file, whole or not at all.
+
+    Parameters
+    ----------
+    tensors, scale, boundary
+        As `build_model`.
+    path : path
+        By custom ``*.onnx``.
+    force : bool
+        Replace an existing file.
 
     Raises
     ------
@@ -138,12 +163,14 @@ def export_onnx(tensors: Tensors, scale: int, path: Path | str, *, force: bool =
         The package onnx is not installed.
     FileExistsError
         The file is there and `force` is false.
+    ValueError
+        For an unknown boundary.
     """
     try:
         from onnx import checker
     except ModuleNotFoundError:
         raise ModuleNotFoundError("ONNX files need the package onnx; pip install 'idn[onnx]'") from None
-    model = build_model(tensors, scale)
+    model = build_model(tensors, scale, boundary)
     checker.check_model(model)
     with write_whole(path, force) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from idn_data.atomic import write_text
+from idn_data.matlab.weights import Boundary
 from idn_train.network import IDN
 from idn_train.onnxfile import export_onnx, make_subpixel_kernel
 
@@ -32,12 +33,15 @@ def collect(network: IDN) -> dict[str, np.ndarray]:
     return {name: t.numpy() for name, t in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_outputs_are_those_of_torch_for_any_size(tmp_path: Path, scale: int) -> None:
+@pytest.mark.parametrize(
+    ("scale", "boundary"), [(2, "symmetric"), (3, "symmetric"), (4, "symmetric"), (2, "replicate"), (3, "replicate")]
+)
+def test_outputs_are_those_of_torch_for_any_size(tmp_path: Path, scale: int, boundary: Boundary) -> None:
     pytest.importorskip("onnx", reason="the extra onnx is not installed: pip install -e '.[onnx]'")
     ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install -e '.[test]'")
     network = make_network(scale)
-    export_onnx(collect(network), scale, tmp_path / "idn.onnx")
+    network.boundary = boundary
+    export_onnx(collect(network), scale, tmp_path / "idn.onnx", boundary=boundary)
     session = ort.InferenceSession(tmp_path / "idn.onnx", providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for shape in SHAPES + THIN:
@@ -71,3 +75,10 @@ def test_nothing_is_overwritten_and_the_extra_is_named(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ModuleNotFoundError, match=r"ONNX files need the package onnx; pip install 'idn\[onnx\]'"):
         export_onnx({}, 2, tmp_path / "b.onnx")
+
+
+def test_an_unknown_boundary(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed: pip install -e '.[onnx]'")
+    with pytest.raises(ValueError, match="unknown boundary 'circular'; one of symmetric, replicate"):
+        export_onnx(collect(make_network(2)), 2, tmp_path / "a.onnx", boundary="circular")  # type: ignore[arg-type]
+    assert not (tmp_path / "a.onnx").exists()
