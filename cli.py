@@ -933,8 +933,9 @@ def train_command(
     from idn_train import device as devices
     from idn_train import session
     from idn_train.batches import load_patches
+    from idn_train.clock import Cadence
     from idn_train.config import make_config
-    from idn_train.trainer import agree, train
+    from idn_train.trainer import Hooks, train
 
     root = find_data_root(data_root)
     files, scale_number, stage = find_patch_files(files, int(scale) if scale else None, stage, root)
@@ -956,7 +957,7 @@ def train_command(
             if restart:
                 for name in ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png"):
                     (folder / name).unlink(missing_ok=True)
-        agree(0, where)  # the others may look for a state only when the first has removed it
+        devices.agree(0, where)  # the others may look for a state only when the first has removed it
         patches = load_patches(files, where, progress)
         progress.close()
         title = f"IDN x{config.scale}, {config.stage}"
@@ -976,12 +977,13 @@ def train_command(
         for number in (signal.SIGINT, signal.SIGTERM):  # the step is finished first; a second time, python's own way
             stack.callback(signal.signal, number, signal.getsignal(number) or signal.SIG_DFL)
             signal.signal(number, lambda n, _: (stops.append(n), signal.signal(n, signal.default_int_handler)))
+        hooks = Hooks(
+            session.make_validation(test_set, config.scale) if test_set else None, record, line, lambda: bool(stops)
+        )
+        cadence = Cadence(*validate_every)
         result = train(
-            config, patches, folder, init=init, minutes=minutes or 0.0, compiled=compiled,
-            validate=session.make_validation(test_set, config.scale) if test_set else None,
-            validate_steps=validate_every[0], validate_minutes=validate_every[1],
-            stop=lambda: bool(stops), watch=line, record=record,
-        )  # fmt: skip
+            config, patches, folder, init=init, minutes=minutes or 0.0, compiled=compiled, cadence=cadence, hooks=hooks
+        )
         line.close()
     whole = result.name == "final.safetensors"
     if rank == 0:

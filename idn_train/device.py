@@ -64,6 +64,15 @@ def choose_threads(step: Callable[[], object]) -> int:
     return chosen
 
 
+def agree(value: int, device: torch.device) -> int:
+    """The value of the first process in all: their clocks differ, their steps must not."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return value
+    tensor = torch.tensor(value, device=device)
+    torch.distributed.broadcast(tensor, 0)
+    return int(tensor)
+
+
 @contextlib.contextmanager
 def join_processes(device: torch.device) -> Iterator[int]:
     """Rank of this process among those that torchrun started together, joined for the time of the block; 0 if alone."""

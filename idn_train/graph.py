@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    Step = Callable[[Tensor, Tensor], Tensor]
-
 EAGER = 3  # steps before the capture: they compile, allocate, choose algorithms and create the optimizers' state
 
 
@@ -25,7 +23,7 @@ class CapturedStep:
     a call returns is overwritten by the next one.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Callable[[Tensor, Tensor], Tensor]) -> None:
         self._step = step
         self._calls = 0
         self._graph = torch.cuda.CUDAGraph()

@@ -16,14 +16,12 @@ from idn_train.optimizer import Muon
 from idn_train.weightfile import check_facts, check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from idn_train.batches import Patches
     from idn_train.config import Config
-    from idn_train.network import IDN
+    from idn_train.learner import Learner
 
 
 _NUMBER = (int, float)
@@ -45,12 +43,17 @@ class RunState:
     """
 
     def __init__(
-        self, folder: Path, config: Config, patches: Patches, init: Path | None, minutes: float,
-        network: IDN, averaged: nn.Module | None, optimizers: Sequence[torch.optim.Optimizer],
-    ) -> None:  # fmt: skip
+        self, folder: Path, config: Config, patches: Patches, init: Path | None, minutes: float, learner: Learner
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.network, self.averaged = folder, network, averaged
-        self.moving = [(o, parameter) for o in optimizers for group in o.param_groups for parameter in group["params"]]
+        self.folder, self.kept = folder, learner.kept
+        self.network, self.averaged = learner.network, learner.averaged
+        self.moving = [
+            (optimizer, parameter)
+            for optimizer in learner.optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
         self.identity: dict[str, Any] = {  # what must be equal for a run to be resumed
             **asdict(config),
             "data": patches.digest,
@@ -61,7 +64,8 @@ class RunState:
         if config.schedule == "steps":  # its rates do not depend on the end, so a run may be prolonged
             for name in ("epochs", "steps", "minutes"):
                 del self.identity[name]
-        self.step, self.seconds, self.best, self.open_end = 0, 0.0, None, True
+        self.step, self.seconds, self.open_end = 0, 0.0, True
+        self.best: float | None = None
         self.steps = config.steps or config.epochs * (len(patches) // config.batch)
         self.rows: list[dict[str, str]] = []
 
@@ -138,14 +142,35 @@ class RunState:
         return float(self.rows[-1]["psnr"]) if self.rows and self.rows[-1]["psnr"] else None
 
     def log(self, epoch: int, loss: float, rate: float, psnr: float | None, seconds: float) -> None:
-        """Add a row to metrics.csv."""
+        """Add a row to metrics.csv, and keep the weights as ``best.safetensors`` if they are.
+
+        Parameters
+        ----------
+        epoch : int
+        loss : float
+            Mean over those that were looked at since the last row.
+        rate : float
+            Of Adam.
+        psnr : float or None
+            dB; None: there is no validation.
+        seconds : float
+            Of the run so far.
+
+        Raises
+        ------
+        OSError
+            The disk is full; what was there stays.
+        """
         shown = {"loss": f"{loss:.6g}", "rate": f"{rate:.6g}", "psnr": "" if psnr is None else f"{psnr:.4f}"}
         self.rows.append({"step": str(self.step), "epoch": str(epoch), **shown, "seconds": f"{seconds:.1f}"})
         write_rows(self.folder / "metrics.csv", self.rows)
+        if psnr is not None and (self.best is None or psnr > self.best):
+            self.best = psnr
+            self.save_weights("best.safetensors", psnr, seconds)
 
-    def save_weights(self, name: str, network: IDN, psnr: float | None, seconds: float) -> None:
-        """Write weights of the run under a name, with what made them."""
+    def save_weights(self, name: str, psnr: float | None, seconds: float) -> None:
+        """Write the weights of the run under a name, with what made them."""
         recipe = {k: v for k, v in self.identity.items() if k != "scale"}
         facts = {"recipe": recipe, "step": self.step, "minutes": round(seconds / 60, 1), "validation_psnr": psnr,
                  "torch": torch.__version__}  # fmt: skip
-        save_weights(self.folder / name, network, facts, force=True)
+        save_weights(self.folder / name, self.kept, facts, force=True)

@@ -20,11 +20,12 @@ from idn_data.images.sets import find_data_root
 from idn_data.patches.recipe import Recipe
 from idn_data.scores.sets import open_set
 from idn_train.batches import load_patches
+from idn_train.clock import Cadence
 from idn_train.config import make_config
 from idn_train.device import choose_device, choose_precision
 from idn_train.metrics import read_rows, write_rows
 from idn_train.session import make_validation
-from idn_train.trainer import train
+from idn_train.trainer import Hooks, train
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "express": {},
@@ -81,7 +82,7 @@ def main() -> None:
                 time.process_time(),
                 arguments.out / f"x{arguments.scale}_{arguments.steps}_{name}_{seed}".replace(" ", "_"),
             )
-            train(config, patches, folder, validate=validate, validate_steps=steps)
+            train(config, patches, folder, cadence=Cadence(validate_steps=steps), hooks=Hooks(validate=validate))
             seconds = (time.process_time() - began) / torch.get_num_threads()
             psnr = read_rows(folder / "metrics.csv")[-1]["psnr"]
             write_rows(results, [*read_rows(results), {**key, "psnr": psnr, "seconds": f"{seconds:.0f}"}])

@@ -26,9 +26,10 @@ from idn_data.patches.recipe import Recipe
 from idn_train.batches import load_patches
 from idn_train.config import make_config
 from idn_train.device import choose_device, choose_precision
+from idn_train.loss import compute_loss
 from idn_train.network import IDN
 from idn_train.optimizer import make_optimizers
-from idn_train.trainer import Step, compute_loss, train
+from idn_train.trainer import Hooks, Status, train
 
 
 class FileOfPatches(Dataset):
@@ -118,11 +119,11 @@ def main() -> None:
                 seen.append((count[0], time.perf_counter()))
             return False
 
-        def watch(at: Step) -> None:
+        def watch(at: Status) -> None:
             """As the command line does: asked for once a second."""
 
         with tempfile.TemporaryDirectory() as folder:
-            train(config, patches, Path(folder), stop=note, watch=watch)
+            train(config, patches, Path(folder), hooks=Hooks(stop=note, watch=watch))
         (first, began), (last, ended) = seen
         return config.batch * (last - first) / (ended - began)
 

@@ -21,13 +21,16 @@ from idn_data.patches.trainplan import plan_train
 from idn_data.patches.trainset import make_train
 from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
+from idn_train.clock import Cadence
 from idn_train.config import Config, Loss
+from idn_train.learner import copy_weights
 from idn_train.network import IDN
 from idn_train.runstate import TrainingError
-from idn_train.trainer import check_loss, copy_weights, train
+from idn_train.trainer import Hooks, Status, check_loss, train
 from idn_train.weightfile import read_tensors, write_tensors
 
 QUICK = Config(4, loss="l1", steps=6, batch=4, rate=1e-3, reconstruction_std=0.001, weight_decay=0.0)
+SAME = Hooks(validate=lambda network: 30.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def same_weights(first: Path, second: Path) -> bool:
 
 def test_it_learns(patches: Patches, tmp_path: Path) -> None:
     config = replace(QUICK, steps=60, batch=8)
-    train(config, patches, tmp_path, validate_steps=10)
+    train(config, patches, tmp_path, cadence=Cadence(validate_steps=10))
     losses = [float(row["loss"]) for row in read_metrics(tmp_path)]
     assert len(losses) == 6
     assert losses[-1] < 0.8 * losses[0]
@@ -75,7 +78,7 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(patches: Patches, tmp_path:
             asked.append(1)
             return len(asked) >= at
 
-        stopped = train(config, patches, folder, stop=stop)
+        stopped = train(config, patches, folder, hooks=Hooks(stop=stop))
         assert stopped.name == "last.safetensors"
         assert len(asked) == stop_at
         assert not (folder / "final.safetensors").exists()
@@ -111,7 +114,7 @@ def test_a_clipped_gradient_has_that_norm(patches: Patches, tmp_path: Path) -> N
 
 def test_a_run_from_before_there_was_a_clip_goes_on(patches: Patches, tmp_path: Path) -> None:
     train(QUICK, patches, tmp_path / "whole")
-    train(QUICK, patches, tmp_path / "old", stop=lambda: True)
+    train(QUICK, patches, tmp_path / "old", hooks=Hooks(stop=lambda: True))
     path = tmp_path / "old" / "last.safetensors"
     arrays, said = read_tensors(path)
     del said["identity"]["clip"]
@@ -124,8 +127,13 @@ def test_a_run_from_before_there_was_a_clip_goes_on(patches: Patches, tmp_path: 
 
 def test_metrics_have_each_step_once_after_a_resume(patches: Patches, tmp_path: Path) -> None:
     asked: list[int] = []
-    train(QUICK, patches, tmp_path, validate_steps=1, stop=lambda: bool(asked.append(1)) or len(asked) == 3)
-    train(QUICK, patches, tmp_path, validate_steps=1)
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    for hooks in (Hooks(stop=stop), Hooks()):
+        train(QUICK, patches, tmp_path, cadence=Cadence(validate_steps=1), hooks=hooks)
     assert [int(r["step"]) for r in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
@@ -154,23 +162,24 @@ def test_minutes_end_a_run(patches: Patches, tmp_path: Path, schedule: str) -> N
 
 def test_minutes_end_a_cosine_however_often_it_is_validated(patches: Patches, tmp_path: Path) -> None:
     config, began = replace(QUICK, steps=100_000, schedule="cosine"), time.monotonic()
-    result = train(config, patches, tmp_path, minutes=0.05, validate=lambda network: 30.0, validate_steps=3,
-                   stop=lambda: time.monotonic() - began > 60)  # fmt: skip
+    hooks = Hooks(validate=lambda network: 30.0, stop=lambda: time.monotonic() - began > 60)
+    result = train(config, patches, tmp_path, minutes=0.05, cadence=Cadence(validate_steps=3), hooks=hooks)
     assert result.name == "final.safetensors"
     assert load_weights(result)[1]["step"] < 100_000
 
 
 def test_time_left_knows_of_minutes(patches: Patches, tmp_path: Path) -> None:
     seen: list[float] = []
-    train(replace(QUICK, steps=100_000), patches, tmp_path, minutes=0.04, watch=lambda at: seen.append(at.seconds_left))
+    hooks = Hooks(watch=lambda at: seen.append(at.seconds_left))
+    train(replace(QUICK, steps=100_000), patches, tmp_path, minutes=0.04, hooks=hooks)
     assert seen
     assert max(seen) <= 0.04 * 60
 
 
 def test_validation_by_minutes(patches: Patches, tmp_path: Path) -> None:
-    train(QUICK, patches, tmp_path, validate=lambda network: 30.0, validate_minutes=1e-9)
+    train(QUICK, patches, tmp_path, cadence=Cadence(validate_minutes=1e-9), hooks=SAME)
     assert len(read_metrics(tmp_path)) == 6
-    train(QUICK, patches, tmp_path / "b", validate=lambda network: 30.0, validate_minutes=60)
+    train(QUICK, patches, tmp_path / "b", cadence=Cadence(validate_minutes=60), hooks=SAME)
     assert len(read_metrics(tmp_path / "b")) == 1
 
 
@@ -195,9 +204,10 @@ def test_compiled_is_the_same_but_for_rounding(
 
 
 def test_what_watchers_see(patches: Patches, tmp_path: Path) -> None:
-    seen, drawn = [], []
-    train(QUICK, patches, tmp_path, validate=lambda network: 30.0, validate_steps=2, watch=seen.append,
-          record=lambda rows, network: drawn.append((len(rows), rows[-1]["psnr"])))  # fmt: skip
+    seen: list[Status] = []
+    drawn: list[tuple[int, str]] = []
+    hooks = Hooks(SAME.validate, lambda rows, network: drawn.append((len(rows), rows[-1]["psnr"])), seen.append)
+    train(QUICK, patches, tmp_path, cadence=Cadence(validate_steps=2), hooks=hooks)
     assert drawn == [(1, "30.0000"), (2, "30.0000"), (3, "30.0000")]
     assert seen[-1].step == seen[-1].steps == 6
     assert seen[-1].patches_per_second > 0
@@ -220,14 +230,14 @@ def test_damaged_state(patches: Patches, tmp_path: Path) -> None:
 def test_nan_stops_the_run_and_leaves_no_bad_state(patches: Patches, tmp_path: Path) -> None:
     broken = replace(patches, lr=patches.lr * math.nan)
     with pytest.raises(TrainingError, match=r"step 1: the loss is not finite; .*; no checkpoint was saved yet"):
-        train(QUICK, broken, tmp_path, validate_steps=1)
+        train(QUICK, broken, tmp_path, cadence=Cadence(validate_steps=1))
     assert not (tmp_path / "last.safetensors").exists()
 
 
 def test_divergence_names_the_last_good_checkpoint(patches: Patches, tmp_path: Path) -> None:
     config = replace(QUICK, rate=0.9, loss="l2", steps=50)
     with pytest.raises(TrainingError, match=r"step \d+: the loss (grew|is not finite).*--init .*last.safetensors --"):
-        train(config, patches, tmp_path, validate_steps=1)
+        train(config, patches, tmp_path, cadence=Cadence(validate_steps=1))
     assert load_weights_of_state(tmp_path)
 
 
@@ -251,18 +261,20 @@ def test_a_state_is_read_as_weights(patches: Patches, tmp_path: Path, average: f
 
 def test_a_finished_run_stays_as_it_is(patches: Patches, tmp_path: Path) -> None:
     """A fine-tuning remembers the very file that it starts from: it must be there when both are started again."""
-    train(QUICK, patches, tmp_path, validate=lambda network: 30.123456)
+    hooks = Hooks(validate=lambda network: 30.123456)
+    train(QUICK, patches, tmp_path, hooks=hooks)
     before = (tmp_path / "final.safetensors").read_bytes()
-    train(QUICK, patches, tmp_path, validate=lambda network: 30.123456)
+    train(QUICK, patches, tmp_path, hooks=hooks)
     assert (tmp_path / "final.safetensors").read_bytes() == before
     (tmp_path / "final.safetensors").write_bytes(b"broken")
-    train(QUICK, patches, tmp_path, validate=lambda network: 30.123456)
+    train(QUICK, patches, tmp_path, hooks=hooks)
     assert load_weights(tmp_path / "final.safetensors")[1]["step"] == 6
 
 
 def test_validation_keeps_the_best(patches: Patches, tmp_path: Path) -> None:
     scores = iter([30.0, 31.0, 29.0])
-    train(replace(QUICK, steps=3), patches, tmp_path, validate=lambda network: next(scores), validate_steps=1)
+    hooks = Hooks(validate=lambda network: next(scores))
+    train(replace(QUICK, steps=3), patches, tmp_path, cadence=Cadence(validate_steps=1), hooks=hooks)
     assert [row["psnr"] for row in read_metrics(tmp_path)] == ["30.0000", "31.0000", "29.0000"]
     assert load_weights(tmp_path / "best.safetensors")[1]["validation_psnr"] == 31.0
 

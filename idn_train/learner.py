@@ -1,0 +1,134 @@
+"""A network with what moves it, and one step of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from idn_train.checkpoint import load_weights
+from idn_train.graph import CapturedStep
+from idn_train.loss import compute_loss
+from idn_train.network import IDN
+from idn_train.optimizer import blend_weights, make_optimizers, set_rates
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from idn_train.config import Config
+
+Advance = Callable[[Tensor, Tensor], Tensor]  # LR and GT of a batch to its loss; the weights follow
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network, its optimizers, and the moving mean of its weights."""
+
+    network: IDN
+    optimizers: list[torch.optim.Optimizer]
+    averaged: AveragedModel | None
+    share: Tensor  # of the newest weights in their mean, a scalar on the device
+
+    @property
+    def kept(self) -> IDN:
+        """The network that is validated and saved."""
+        return cast("IDN", self.averaged.module) if self.averaged else self.network  # a copy of the network
+
+    def set_rate(self, rate: float, average: float, step: int) -> None:
+        """Before a step (from 0): the part of the full rates, 0…1, and the decay of the mean of weights.
+
+        The mean is over a ninth of the steps so far, until `average` is longer.
+        """
+        set_rates(self.optimizers, rate)
+        self.share.fill_(1 - min(average, (1 + step) / (10 + step)) if step else 1.0)
+
+
+def make_learner(config: Config, device: torch.device, init: Path | None = None, captured: bool = False) -> Learner:
+    """Draw or load the first weights, and make what moves them.
+
+    Parameters
+    ----------
+    config : Config
+    device : device
+    init : path, optional
+        Weights to start from, see `copy_weights`.
+    captured : bool
+        Whether the step becomes a CUDA graph.
+
+    Returns
+    -------
+    Learner
+
+    Raises
+    ------
+    ValueError
+        `init` is not a sound file of weights.
+    """
+    network = IDN(config.scale)
+    network.reset_parameters(torch.Generator().manual_seed(config.seed), config.reconstruction_std or None)
+    if init is not None:
+        copy_weights(network, init)
+    network.to(device).train()
+    optimizers = make_optimizers(network, config, captured)
+    averaged = AveragedModel(network) if config.average else None
+    return Learner(network, optimizers, averaged, torch.ones((), device=device))
+
+
+def copy_weights(network: IDN, path: Path) -> None:
+    """Start from a file's weights; those of another scale lack only the transposed convolution."""
+    source, _ = load_weights(path)
+    weights = source.state_dict()
+    if source.scale != network.scale:
+        weights = {k: v for k, v in weights.items() if not k.startswith("upsample.")}
+    network.load_state_dict(weights, strict=False)
+
+
+def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: bool = False) -> Advance:
+    """The function that does one step of a training.
+
+    Parameters
+    ----------
+    learner : Learner
+    config : Config
+    world : int
+        Processes that train together, each on its part of a batch.
+    compiled : bool
+        Through `torch.compile`; on one GPU, with the whole step as one CUDA graph.
+
+    Returns
+    -------
+    callable(lr, gt) -> loss
+        (n, 1, p, p) and (n, 1, s·p, s·p) float32 to a scalar.
+    """
+    network, averaged = learner.network, learner.averaged
+    device = learner.share.device
+    model: Any = nn.parallel.DistributedDataParallel(network) if world > 1 else network
+    if compiled:
+        model = torch.compile(model)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+    def advance(lr: Tensor, gt: Tensor) -> Tensor:
+        with autocast:
+            sr = model(lr)  # (n, 1, p, p) to (n, 1, s·p, s·p)
+        loss = compute_loss(sr, gt, config.loss)  # a scalar
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        for optimizer in learner.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if averaged:
+            blend_weights(averaged.module, network, learner.share)
+            averaged.n_averaged.add_(1)
+        return loss.detach()
+
+    return CapturedStep(advance) if is_captured(device, world, compiled) else advance
+
+
+def is_captured(device: torch.device, world: int, compiled: bool) -> bool:
+    """Whether the step becomes a CUDA graph: on one GPU, compiled."""
+    return compiled and device.type == "cuda" and world == 1
