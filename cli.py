@@ -921,75 +921,28 @@ def train_command(
       idn train --scale 4 --stage pretrain
       idn train --scale 4 --preset express --minutes 10
     """
-    import signal
-    from contextlib import ExitStack
-
-    import torch
-
-    from idn_data.atomic import hold
     from idn_data.images.sets import find_data_root
-    from idn_data.patches.shards import find_patch_files
-    from idn_data.scores.sets import open_set
-    from idn_train import device as devices
     from idn_train import session
-    from idn_train.batches import load_patches
     from idn_train.clock import Cadence
-    from idn_train.config import make_config
-    from idn_train.trainer import Hooks, train
+    from idn_train.device import join_processes
 
-    root = find_data_root(data_root)
-    files, scale_number, stage = find_patch_files(files, int(scale) if scale else None, stage, root)
-    where = devices.choose_device(device)
-    given["precision"] = devices.choose_precision(where, precision)
-    compiled = where.type == "cuda" if compiled is None else compiled  # on a processor it was slower
-    config = make_config(scale_number, stage, preset, **given)
-    folder = folder or Path("runs") / f"{stage}_x{scale_number}"
-    init = init or session.find_init(config, folder)
-    try:
-        test_set = open_set(validate_set, root)
-    except FileNotFoundError:
-        test_set = None
-    stops: list[int] = []
-    folder.mkdir(parents=True, exist_ok=True)
-    with devices.join_processes(where) as rank, ProgressBar(quiet or rank > 0) as progress, ExitStack() as stack:
-        if rank == 0:
-            stack.enter_context(hold(folder))
-            if restart:
-                for name in ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png"):
-                    (folder / name).unlink(missing_ok=True)
-        devices.agree(0, where)  # the others may look for a state only when the first has removed it
-        patches = load_patches(files, where, progress)
-        progress.close()
-        title = f"IDN x{config.scale}, {config.stage}"
-        record = session.make_record(folder, f"{title}: PSNR on {validate_set}", test_set, config.scale, tensorboard)
-        threads = cores = torch.get_num_threads()
-        if minutes and where.type == "cpu":  # without a clock, a run is to be the same on each day
-            threads = stack.enter_context(session.limit_threads(config, patches))
-        if rank == 0:
-            chosen = [
-                f"{len(patches):,} patches, {patches.describe()}", f"{where}{' compiled' if compiled else ''}",
-                config.precision, f"batch {config.batch}", config.loss, f"rate {config.rate:g} ({config.schedule})",
-                *([f"from {init}"] if init else []), *([] if test_set else [f"no validation: no {validate_set} here"]),
-                *([f"{threads} of {cores} threads, quickest beside what else runs"] if threads < cores else []),
-            ]  # fmt: skip
-            click.echo(f"{title}: {', '.join(chosen)}; results in {folder}")
-        line = TrainingLine(quiet)
-        for number in (signal.SIGINT, signal.SIGTERM):  # the step is finished first; a second time, python's own way
-            stack.callback(signal.signal, number, signal.getsignal(number) or signal.SIG_DFL)
-            signal.signal(number, lambda n, _: (stops.append(n), signal.signal(n, signal.default_int_handler)))
-        hooks = Hooks(
-            session.make_validation(test_set, config.scale) if test_set else None, record, line, lambda: bool(stops)
-        )
-        cadence = Cadence(*validate_every)
-        result = train(
-            config, patches, folder, init=init, minutes=minutes or 0.0, compiled=compiled, cadence=cadence, hooks=hooks
-        )
+    request = session.Request(
+        files, int(scale) if scale else None, stage, preset, folder, init, minutes or 0.0, device, precision, compiled,
+        Cadence(*validate_every), validate_set, tensorboard, restart, given,
+    )  # fmt: skip
+    job, line = session.plan_job(request, find_data_root(data_root)), TrainingLine(quiet)
+    with join_processes(job.device) as rank, ProgressBar(quiet or rank > 0) as progress:
+
+        def say(text: str) -> None:
+            progress.close()
+            click.echo(text)
+
+        outcome = session.run_job(job, rank, say, progress=progress, watch=line)
         line.close()
-    whole = result.name == "final.safetensors"
     if rank == 0:
-        click.echo(result if whole else f"stopped; the same command goes on from {result}")
-    if not whole:
-        sys.exit(128 + (stops[0] if stops else signal.SIGTERM))  # of another process of torchrun's
+        click.echo(f"stopped; the same command goes on from {outcome.path}" if outcome.signal else outcome.path)
+    if outcome.signal is not None:
+        sys.exit(128 + outcome.signal)
 
 
 @main.command("import-caffe", short_help="Convert the authors' .caffemodel.")

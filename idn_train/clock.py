@@ -12,6 +12,7 @@ from idn_train.device import agree
 if TYPE_CHECKING:
     import torch
 
+    from idn_train.config import Config
     from idn_train.runstate import RunState
 
 SKIPPED = 10  # steps that are not measured: the first ones compile and allocate
@@ -67,15 +68,18 @@ class Clock:
     ----------
     run : RunState
         Its `seconds` were spent by earlier sessions. `measure` sets its `steps` and `open_end`.
+    config : Config
+        A cosine is made to end at the limit; any other schedule is cut off there.
     minutes : float
         For all sessions together; 0: no limit.
     device : device
     """
 
-    def __init__(self, run: RunState, minutes: float, device: torch.device) -> None:
+    def __init__(self, run: RunState, config: Config, minutes: float, device: torch.device) -> None:
         self.now = self.validated = self.saved = self.shown = time.monotonic()
         self.pace = math.nan  # seconds a step takes, since the last pause
         self._run, self._limit, self._device = run, 60 * minutes if minutes else math.inf, device
+        self._cosine = config.schedule == "cosine"
         self._began = self._resumed = self._measured = self.now
         self._first = self._resumed_step = run.step
         self._aside = self._pause = 0.0  # seconds of validating and saving: since `_measured`, and the last time
@@ -93,17 +97,21 @@ class Clock:
         """Seconds until the limit, at the last tick; below 0: it is passed."""
         return self._limit - self._run.seconds - (self.now - self._began)
 
+    def is_over(self) -> bool:
+        """Whether the limit cuts the run off now."""
+        return not self._cosine and self.count_left() <= 0
+
     def foresee(self) -> float:
         """Seconds until the run ends, by its steps or its limit."""
         return min((self._run.steps - self._run.step) * self.pace, max(0.0, self.count_left()))
 
     def measure(self, cadence: Cadence) -> None:
-        """Once in a run with a limit: see how long steps and validations take, and let the run end at the limit.
+        """Once in a cosine with a limit: see how long steps and validations take, and let it end at the limit.
 
-        A cosine goes down to zero at the last step, so its length must be known early; it is kept with the run.
+        It goes down to zero at the last step, so its length must be known early; it is kept with the run.
         """
         run, measured = self._run, self.now - self._measured
-        if math.isinf(self._limit) or not run.open_end:
+        if not self._cosine or math.isinf(self._limit) or not run.open_end:
             return
         if run.step == self._first + SKIPPED:
             self._resumed, self._resumed_step, self._measured, self._aside = self.now, run.step, self.now, 0.0

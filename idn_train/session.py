@@ -1,30 +1,221 @@
-"""From what a user asked for to what the trainer needs: starting weights, validation, records."""
+"""From what a user asked for to a training that runs: patches, first weights, validation, records, signals."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from idn_data.atomic import hold
+from idn_data.patches.shards import find_patch_files
 from idn_data.pictures import save_picture
 from idn_data.scores.benchmark import evaluate
 from idn_data.scores.methods import BICUBIC
-from idn_train.device import choose_threads
+from idn_data.scores.sets import open_set
+from idn_train.batches import load_patches
+from idn_train.clock import Cadence
+from idn_train.config import Config, make_config
+from idn_train.device import agree, choose_device, choose_precision, choose_threads
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
 from idn_train.network import IDN
 from idn_train.report.curves import draw_curve
 from idn_train.runstate import TrainingError
+from idn_train.trainer import Hooks, train
 from idn_train.upscale import make_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
+    from idn_data.patches.recipe import Stage
     from idn_data.scores.sets import TestSet
+    from idn_data.workers import Progress
     from idn_train.batches import Patches
-    from idn_train.config import Config
+    from idn_train.config import Preset
+    from idn_train.trainer import Status
+
+RESULTS = ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png")  # of a run
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training as its user asked for it."""
+
+    files: tuple[Path, ...] = ()  # of patches; none: those of scale and stage below the data root
+    scale: int | None = None  # None: of the files
+    stage: Stage | None = None  # None: of the files
+    preset: Preset = "tensorflow"
+    folder: Path | None = None  # of the run; None: runs/<stage>_x<scale>
+    init: Path | None = None  # weights to start from; None: to fine-tune, those of the pretrained run
+    minutes: float = 0.0  # 0: no limit
+    device: str = "auto"
+    precision: str = "auto"
+    compiled: bool | None = None  # None: on a GPU; on a processor it was slower
+    cadence: Cadence = field(default_factory=Cadence)
+    validate_set: str = "Set5"  # or a folder; no validation if it is not there
+    tensorboard: bool = False
+    restart: bool = False  # begin anew where a run stands
+    given: Mapping[str, object] = field(default_factory=dict)  # fields of `Config`, over those of the preset
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training with all decided that its user left open."""
+
+    request: Request
+    config: Config
+    files: tuple[Path, ...]
+    folder: Path
+    init: Path | None
+    device: torch.device
+    compiled: bool
+    test_set: TestSet | None
+
+    @property
+    def title(self) -> str:
+        """Network, scale and stage."""
+        return f"IDN x{self.config.scale}, {self.config.stage}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended."""
+
+    path: Path  # final.safetensors; or last.safetensors, to go on from
+    signal: int | None  # that stopped it
+
+
+def plan_job(request: Request, root: Path) -> Job:
+    """Decide what the request leaves open; `root` is the data root.
+
+    Raises
+    ------
+    ValueError, OSError
+        No patches, weights or device as asked for; the message says what to do.
+    """
+    files, scale, stage = find_patch_files(request.files, request.scale, request.stage, root)
+    device = choose_device(request.device)
+    given = {**request.given, "precision": choose_precision(device, request.precision)}
+    config = make_config(scale, stage, request.preset, **given)
+    folder = request.folder or Path("runs") / f"{stage}_x{scale}"
+    init = request.init or find_init(config, folder)
+    compiled = device.type == "cuda" if request.compiled is None else request.compiled
+    test_set = None
+    with contextlib.suppress(FileNotFoundError):
+        test_set = open_set(request.validate_set, root)
+    return Job(request, config, tuple(files), folder, init, device, compiled, test_set)
+
+
+def run_job(
+    job: Job,
+    rank: int,
+    say: Callable[[str], None],
+    *,
+    progress: Progress | None = None,
+    watch: Callable[[Status], None] | None = None,
+) -> Outcome:
+    """Train as planned, until the end or a signal.
+
+    Parameters
+    ----------
+    job : Job
+    rank : int
+        Of this process among those that train together, from `idn_train.device.join_processes`.
+    say : callable(text)
+        Told what is about to be trained, by the first process.
+    progress : callable(what, done, total), optional
+        Of the reading of patches.
+    watch : callable(Status), optional
+        About once a second.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    BusyError
+        Another process trains in the folder.
+    TrainingError
+        As `idn_train.trainer.train`.
+    """
+    request, config = job.request, job.config
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if rank == 0:
+            stack.enter_context(hold(job.folder))
+            for name in RESULTS if request.restart else ():
+                (job.folder / name).unlink(missing_ok=True)
+        agree(0, job.device)  # the others may look for a state only when the first has removed it
+        patches = load_patches(job.files, job.device, progress)
+        title = f"{job.title}: PSNR on {request.validate_set}"
+        record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard)
+        threads = cores = torch.get_num_threads()
+        if request.minutes and job.device.type == "cpu":  # without a clock, a run is to be the same on each day
+            threads = stack.enter_context(limit_threads(config, patches))
+        if rank == 0:
+            say(describe_job(job, patches, threads, cores))
+        stops = stack.enter_context(catch_stops())
+        validate = make_validation(job.test_set, config.scale) if job.test_set else None
+        hooks = Hooks(validate, record, watch, lambda: bool(stops))
+        path = train(
+            config, patches, job.folder, init=job.init, minutes=request.minutes, compiled=job.compiled,
+            cadence=request.cadence, hooks=hooks,
+        )  # fmt: skip
+    if path.name == "final.safetensors":
+        return Outcome(path, None)
+    return Outcome(path, stops[0] if stops else signal.SIGTERM)  # of another process of torchrun's
+
+
+def describe_job(job: Job, patches: Patches, threads: int, cores: int) -> str:
+    """One line on a training that is about to begin.
+
+    Parameters
+    ----------
+    job : Job
+    patches : Patches
+    threads, cores : int
+        Threads that will compute, of those there are.
+
+    Returns
+    -------
+    str
+    """
+    config = job.config
+    chosen = [
+        f"{len(patches):,} patches, {patches.describe()}", f"{job.device}{' compiled' if job.compiled else ''}",
+        config.precision, f"batch {config.batch}", config.loss, f"rate {config.rate:g} ({config.schedule})",
+    ]  # fmt: skip
+    if job.init:
+        chosen.append(f"from {job.init}")
+    if not job.test_set:
+        chosen.append(f"no validation: no {job.request.validate_set} here")
+    if threads < cores:
+        chosen.append(f"{threads} of {cores} threads, quickest beside what else runs")
+    return f"{job.title}: {', '.join(chosen)}; results in {job.folder}"
+
+
+@contextlib.contextmanager
+def catch_stops() -> Iterator[list[int]]:
+    """The signals that ask this process to stop, as they come, for the time of the block.
+
+    A step is finished first. A second time, a signal does what Python has it do: KeyboardInterrupt.
+    """
+    stops: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        stops.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.getsignal(number) or signal.SIG_DFL)
+            signal.signal(number, note)
+        yield stops
 
 
 def find_init(config: Config, folder: Path) -> Path | None:
@@ -54,7 +245,7 @@ def limit_threads(config: Config, patches: Patches) -> Iterator[int]:
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             sr = network(lr)
-        compute_loss(sr, gt, config.loss).backward()
+        compute_loss(sr, gt, config.loss).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
 
     torch.set_num_threads(threads := choose_threads(step))
     try:
@@ -66,7 +257,29 @@ def limit_threads(config: Config, patches: Patches) -> Iterator[int]:
 def make_record(
     folder: Path, title: str, test_set: TestSet | None, scale: int, tensorboard: bool = False
 ) -> Callable[[list[dict[str, str]], IDN], None]:
-    """What a run draws after each validation: psnr.png, and TensorBoard's scalars and one SR image if wanted."""
+    """Make the function that draws psnr.png after each validation, and writes for TensorBoard.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+    title : str
+        Of the picture.
+    test_set : TestSet or None
+        What the run is validated on: bicubic's PSNR is drawn beside, and TensorBoard shows its first image.
+    scale : int
+    tensorboard : bool
+        Also write scalars and one SR image for TensorBoard.
+
+    Returns
+    -------
+    callable(rows of metrics.csv, network)
+
+    Raises
+    ------
+    ModuleNotFoundError
+        TensorBoard is wanted and not installed.
+    """
     levels = {}
     if test_set is not None:
         levels["bicubic"] = evaluate(BICUBIC, test_set, scale, ["float"])[0][0].psnr

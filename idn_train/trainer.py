@@ -97,13 +97,12 @@ def train(
     run = RunState(folder, config, patches, init, minutes, learner)
     run.resume()
     step = make_step(learner, config, world=world, compiled=compiled)
-    clock, cadence, cosine = Clock(run, minutes, device), cadence.settle(per_epoch), config.schedule == "cosine"
+    clock, cadence = Clock(run, config, minutes, device), cadence.settle(per_epoch)
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
-    start_step, stopped = run.step, False
-    psnr, first_loss = run.last_psnr(), None
-    losses: list[float] = []
-    if not cosine and clock.count_left() <= 0:
-        run.steps = run.step  # over already
+    start_step, stopped, psnr = run.step, False, run.last_psnr()
+    first_loss: float | None = None
+    losses: list[float] = []  # since the last validation
+    run.steps = run.step if clock.is_over() else run.steps  # an earlier session may have used up the time
 
     while run.step < run.steps and not stopped:
         epoch, start = divmod(run.step, per_epoch)
@@ -114,19 +113,17 @@ def train(
             run.step += 1
 
             clock.tick()
-            if cosine:
-                clock.measure(cadence)
+            clock.measure(cadence)  # of a cosine under a limit, once, how many steps it is to have
             if world == 1 or run.step % 10 == 0:
                 stopped = bool(agree(int(hooks.stop is not None and hooks.stop()), device))
-                if agree(int(not cosine and clock.count_left() < 0), device):
+                if agree(int(clock.is_over()), device):
                     run.steps = run.step
             due = cadence.ask(clock, run.step, run.step >= run.steps, stopped)
             if due.look:  # before anything is saved: a state with NaN is worth nothing
                 losses.append(check_loss(float(loss), first_loss, run.step, folder, config.loss))
                 first_loss = first_loss or losses[0]
             if due.watch and hooks.watch and rank == 0:
-                speed, left = config.batch / clock.pace, clock.foresee()
-                hooks.watch(Status(run.step, run.steps, float(loss), rate * config.rate, speed, left, psnr, run.best))
+                hooks.watch(take_status(run, clock, config, float(loss), rate, psnr))
             if due.validate and rank == 0:
                 psnr = hooks.validate(learner.kept) if hooks.validate else None
                 run.log(epoch, sum(losses) / len(losses), rate * config.rate, psnr, clock.count_spent())
@@ -141,6 +138,27 @@ def train(
     if rank == 0 and not stopped and not (run.step == start_step and run.is_final()):
         run.save_weights("final.safetensors", psnr, clock.count_spent())
     return folder / ("last.safetensors" if stopped else "final.safetensors")
+
+
+def take_status(run: RunState, clock: Clock, config: Config, loss: float, rate: float, psnr: float | None) -> Status:
+    """Say where a run stands after a step.
+
+    Parameters
+    ----------
+    run, clock, config : RunState, Clock, Config
+    loss : float
+        Of the step.
+    rate : float
+        The part of the full rates, 0…1.
+    psnr : float or None
+        dB, at the last validation.
+
+    Returns
+    -------
+    Status
+    """
+    speed, left = config.batch / clock.pace, clock.foresee()
+    return Status(run.step, run.steps, loss, rate * config.rate, speed, left, psnr, run.best)
 
 
 def check_fit(config: Config, patches: Patches, world: int) -> None:

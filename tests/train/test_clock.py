@@ -1,0 +1,120 @@
+"""When a run validates, saves and ends, by a clock that the test sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from idn_train.clock import Cadence, Clock, Due
+from idn_train.config import Config
+
+COSINE = Config(4, schedule="cosine")
+
+
+@dataclass
+class Run:
+    """As much of a RunState as a clock reads and sets."""
+
+    step: int = 0
+    steps: int = 1_000_000
+    seconds: float = 0.0
+    open_end: bool = True
+
+
+class Time:
+    """A clock that stands still until it is set."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr("idn_train.clock.time", time)
+    return time
+
+
+def make_clock(run: Run, config: Config = COSINE, minutes: float = 0.0) -> Clock:
+    return Clock(run, config, minutes, torch.device("cpu"))  # type: ignore[arg-type]  # Run stands in for RunState
+
+
+def test_steps_and_minutes_of_validation(time: Time) -> None:
+    clock = make_clock(Run())
+    by_steps = Cadence(save_minutes=1.0).settle(7)
+    assert [by_steps.ask(clock, step, False, False).validate for step in (6, 7, 8, 14)] == [False, True, False, True]
+    assert Cadence(validate_steps=3).settle(7).ask(clock, 3, False, False).validate
+    by_minutes = Cadence(validate_minutes=2.0).settle(7)
+    for seconds, due in ((119.0, False), (121.0, True)):
+        clock.now = 1000.0 + seconds
+        assert by_minutes.ask(clock, 7, False, False).validate is due
+
+
+def test_what_ends_or_stops_is_saved(time: Time) -> None:
+    clock, cadence = make_clock(Run()), Cadence(validate_steps=100)
+    assert cadence.ask(clock, 1, True, False) == Due(validate=True, save=True, look=True, watch=True)
+    assert cadence.ask(clock, 1, False, True) == Due(validate=False, save=True, look=True, watch=False)
+    assert cadence.ask(clock, 1, False, False) == Due(False, False, False, False)
+    assert cadence.ask(clock, 50, False, False) == Due(False, False, True, False)
+    clock.now += 301
+    assert cadence.ask(clock, 1, False, False) == Due(False, True, True, True)
+
+
+def test_the_pace_leaves_out_what_is_beside_the_steps(time: Time) -> None:
+    run = Run()
+    clock = make_clock(run)
+    for step in range(1, 5):
+        run.step, time.now = step, time.now + 2
+        clock.tick()
+    assert clock.pace == 2
+    time.now += 100  # a validation
+    clock.resume(Due(True, True, True, False))
+    run.step, time.now = 5, time.now + 2
+    clock.tick()
+    assert clock.pace == 2
+    assert clock.count_spent() == 110
+    assert clock.foresee() == 2 * (run.steps - 5)
+
+
+@pytest.mark.parametrize(("minutes_of_validation", "steps"), [(0.0, 7), (0.25, 0)])
+def test_a_cosine_ends_at_its_limit(time: Time, minutes_of_validation: float, steps: int) -> None:
+    """Steps of 2 s and validations of 10 s, after a first step of 50 s; the run before took 100 s."""
+    run, began = Run(seconds=100.0), time.now
+    clock = make_clock(run, minutes=60)
+    cadence = Cadence(validate_steps=steps, validate_minutes=minutes_of_validation).settle(7)
+    measured = 0
+    while run.step < run.steps:
+        run.step, time.now = run.step + 1, time.now + (2 if run.step else 50)
+        clock.tick()
+        clock.measure(cadence)
+        measured = measured or (0 if run.open_end else run.step)
+        due = cadence.ask(clock, run.step, run.step >= run.steps, False)
+        if due.validate:
+            time.now += 10
+        clock.resume(due)
+    assert 12 < measured < 30
+    assert 3600 * 0.93 < 100 + time.now - began < 3600 * 1.005
+
+
+def test_other_schedules_are_cut_off(time: Time) -> None:
+    run = Run(seconds=50.0)
+    clock = make_clock(run, replace(COSINE, schedule="steps"), minutes=1)
+    assert clock.count_left() == 10
+    clock.measure(Cadence())
+    assert run.open_end
+    time.now += 10.5
+    clock.tick()
+    assert clock.is_over()
+    assert not make_clock(run, minutes=0.5).is_over()  # a cosine has its length
+    assert make_clock(run, replace(COSINE, schedule="steps"), minutes=0.5).is_over()
+    assert not make_clock(run, replace(COSINE, schedule="steps")).is_over()
+
+
+@pytest.mark.parametrize("name", ["validate_steps", "validate_minutes", "save_minutes"])
+def test_bad_cadence(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be 0 or more; got -1"):
+        Cadence(**{name: -1})
