@@ -145,9 +145,10 @@ def fetch_command(
     from contextlib import nullcontext
     from dataclasses import asdict
 
+    from idn_data.atomic import format_bytes
     from idn_data.images import download, fetch
     from idn_data.images.sets import find_data_root, locate_set
-    from idn_data.scores.tables import format_bytes, format_survey
+    from idn_data.scores.tables import format_survey
 
     if mirror and local:
         raise click.UsageError("--mirror and --from exclude each other")
@@ -383,10 +384,10 @@ def make_lr_command(
       idn make-lr Set5 --scale 3 --out blurred --degradation blur --sigma 1.6 --kernel 7
       idn make-lr a.png b.png --scale 2.5 --out lr --through double --dry-run
     """
+    from idn_data.atomic import format_bytes
     from idn_data.lr.make import run_plan
     from idn_data.lr.plan import plan_lr
     from idn_data.lr.reduction import choose_reduction
-    from idn_data.scores.tables import format_bytes
 
     antialias = False if no_antialias else None
     try:

@@ -91,16 +91,18 @@ def free_bytes(path: Path) -> int:
 def check_room(path: Path, need: int, advice: str = _ROOM) -> None:
     """Raise OSError (ENOSPC) unless `need` bytes are free where `path` is to be; `advice` ends the message."""
     if need > free_bytes(path):
-        raise _describe_disk_error(errno.ENOSPC, path, _say_bytes(need), advice)
+        raise _describe_disk_error(errno.ENOSPC, path, format_bytes(need), advice)
 
 
-def _say_bytes(count: int) -> str:
-    """Bytes for people, powers of ten."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
+def format_bytes(count: float) -> str:
+    """Bytes for people, as GB or MB (powers of ten), few ones counted."""
+    return (
+        f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count:,.0f} bytes"
+    )
 
 
 def _describe_disk_error(number: int, path: Path, need: str, advice: str) -> OSError:
-    free = _say_bytes(free_bytes(path))
+    free = format_bytes(free_bytes(path))
     return OSError(number, f"not written, {_DISK_ERRORS[number][0]}: {need} needed, {free} free; {advice}", str(path))
 
 
@@ -229,7 +231,7 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
             raise type(error)(error.errno, text, str(path)) from None
         if error.errno is None or error.errno not in _DISK_ERRORS or error.filename == str(path):
             raise
-        known = _say_bytes(need) if need > written else f"more than {_say_bytes(written)}"
+        known = format_bytes(need) if need > written else f"more than {format_bytes(written)}"
         raise _describe_disk_error(error.errno, path, known, _DISK_ERRORS[error.errno][1]) from None
 
 

@@ -7,9 +7,12 @@ import json
 import math
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar as _Bar  # what click.progressbar returns
 
 
 def print_any_text() -> None:
@@ -23,7 +26,8 @@ class ProgressBar:
     """A bar on standard error for each stretch of work; a plain line where that is no terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.quiet, self.what, self.bar = quiet, "", None
+        self.quiet, self.what = quiet, ""
+        self.bar: _Bar[int] | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self.quiet:

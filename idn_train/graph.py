@@ -27,7 +27,10 @@ class CapturedStep:
         self._step = step
         self._calls = 0
         self._graph = torch.cuda.CUDAGraph()
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        self._lr: Tensor
+        self._gt: Tensor
+        self._loss: Tensor  # all three from the capture on
 
     def __call__(self, lr: Tensor, gt: Tensor) -> Tensor:
         """Do one step."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from idn_train.config import Loss
 
 SSIM_SHARE = 0.05  # of 1 - SSIM beside a mean of absolute differences: at the end of x4 half of their gradient
-SIDE, STRIDE = 6, 3  # of the squares of pixels that are compared
+SSIM_WINDOW, SSIM_STRIDE = 6, 3  # pixels: side of the squares that are compared, and from one to the next
 # Means of a patch, of 0…1: below them it counts in proportion, above them by its ratio. Chosen once, not tuned.
 BEND = {"log-l2": 3e-4, "log-l1": 0.004, "log-l1+ssim": 0.006}
 
@@ -47,9 +47,11 @@ def compute_loss(sr: Tensor, gt: Tensor, kind: Loss) -> Tensor:
     each = difference.square() if kind.endswith("l2") else difference.abs()
     each = each.sum((1, 2, 3))  # (N,)
     if kind.endswith("+ssim"):
-        if min(gt.shape[-2:]) < SIDE:
+        if min(gt.shape[-2:]) < SSIM_WINDOW:
             have = f"{gt.shape[-2]}x{gt.shape[-1]}"
-            raise ValueError(f"{kind} compares {SIDE}x{SIDE} pixels; got GT patches of {have}; give --loss {kind[:-5]}")
+            raise ValueError(
+                f"{kind} compares {SSIM_WINDOW}x{SSIM_WINDOW} pixels; got GT patches of {have}; give --loss {kind[:-5]}"
+            )
         each = each + SSIM_SHARE * pixels * (1 - compare_structure(sr, gt))
     if kind.startswith("log-"):
         each = torch.log10(1 + each / (pixels * BEND[kind])) * (10 if kind == "log-l2" else 20)
@@ -65,7 +67,9 @@ def compare_structure(sr: Tensor, gt: Tensor) -> Tensor:
     and ×4.
     """
     maps = torch.cat([sr, gt, sr * gt, sr * sr + gt * gt], dim=1)  # (N, 4, H, W)
-    mx, my, mxy, squares = functional.avg_pool2d(maps, SIDE, STRIDE).unbind(1)  # (N, (H - 6)//3 + 1, …) each
+    mx, my, mxy, squares = functional.avg_pool2d(maps, SSIM_WINDOW, SSIM_STRIDE).unbind(
+        1
+    )  # (N, (H - 6)//3 + 1, …) each
     product, power = mx * my, mx * mx + my * my
     top = (2 * product + 0.01**2) * (2 * (mxy - product) + 0.03**2)
     return (top / ((power + 0.01**2) * (squares - power + 0.03**2))).mean((1, 2))

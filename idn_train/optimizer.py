@@ -60,8 +60,9 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], part: float) -> None:
 @torch.no_grad()
 def blend_weights(averaged: nn.Module, network: nn.Module, share: Tensor) -> None:
     """Move the weights of one network towards another's by a share, 0…1, of the way."""
-    means = list(averaged.parameters())
-    steps = torch._foreach_sub(list(network.parameters()), means)
+    means: list[Tensor] = list(averaged.parameters())
+    weights: list[Tensor] = list(network.parameters())
+    steps = list(torch._foreach_sub(weights, means))
     torch._foreach_mul_(steps, share)
     torch._foreach_add_(means, steps)
 
@@ -120,4 +121,5 @@ def orthogonalize(matrices: Tensor) -> Tensor:
         square = x @ x.mT
         square = torch.baddbmm(square, square, square, beta=b, alpha=c)
         x = torch.baddbmm(x, square, x, beta=a)
-    return (x.mT if turned else x).reshape(matrices.shape)
+    nearest: Tensor = x.mT if turned else x
+    return nearest.reshape(matrices.shape)

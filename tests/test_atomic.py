@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import idn_data
-from idn_data.atomic import BusyError, check_room, check_target, hold, write_text, write_whole
+from idn_data.atomic import BusyError, check_room, check_target, format_bytes, hold, write_text, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,3 +358,17 @@ def test_a_link_to_itself(tmp_path: Path) -> None:
     check_room(loop, 1)
     write_text(loop, "whole", force=True)
     assert loop.read_text() == "whole" and not loop.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (3_417_000_000, "3.42 GB"),
+        (100_000_000, "0.10 GB"),
+        (12_340_000, "12.3 MB"),
+        (99_999, "99,999 bytes"),
+        (0, "0 bytes"),
+    ],
+)
+def test_bytes_for_people(count: int, said: str) -> None:
+    assert format_bytes(count) == said

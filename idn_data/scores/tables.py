@@ -7,6 +7,7 @@ import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from idn_data.atomic import format_bytes
 from idn_data.images.sets import read_published
 from idn_data.scores.protocols import find_protocol
 
@@ -99,11 +100,6 @@ def format_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def format_bytes(count: float) -> str:
-    """Bytes as GB or MB (powers of ten)."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def format_estimate(estimate: Estimate) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from idn_data.workers import Progress
     from idn_train.report.page import Scores
 
-SIDE = 384  # pixels of an image that are shown, along a side: PNG of a view takes 200 to 300 KB
+VIEW_SIDE = 384  # pixels of an image that are shown, along a side: PNG of a view takes 200 to 300 KB
 SHOWN = ("butterfly", "bird", "baby")  # of Set5, where no image is named
 
 
@@ -64,7 +64,7 @@ def _strip(path: Path) -> str:
     return path.stem.removesuffix("_GT")  # as the authors name GT images
 
 
-def find_crop(gt: NDArray[np.uint8], other: NDArray[np.uint8], side: int = SIDE) -> tuple[slice, slice]:
+def find_crop(gt: NDArray[np.uint8], other: NDArray[np.uint8], side: int = VIEW_SIDE) -> tuple[slice, slice]:
     """Rows and columns of the window, at most `side` pixels high and wide, where two images differ the most."""
     height, width = (min(side, n) for n in gt.shape[:2])
     error = np.square(gt.astype(np.float64) - other).reshape(*gt.shape[:2], -1).sum(2)
@@ -134,7 +134,7 @@ def _relabel(progress: Progress | None, what: str) -> Progress | None:
     return (lambda _, done, total: progress(what, done, total)) if progress else None
 
 
-def make_picture(path: Path, scale: int, methods: Sequence[Method], side: int = SIDE) -> Picture:
+def make_picture(path: Path, scale: int, methods: Sequence[Method], side: int = VIEW_SIDE) -> Picture:
     """GT of an image and what each method, bicubic first, makes of its LR: the part where bicubic errs the most."""
     return cut_panels(_strip(path), scale, make_panels(path, scale, methods), side)
 

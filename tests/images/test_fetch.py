@@ -277,7 +277,7 @@ def check_failure(result: Result, code: int, text: str) -> None:
 @pytest.mark.usefixtures("five")
 def test_command(server: Server, tmp_path: Path) -> None:
     common = ["fetch", "Set5", "--data-root", tmp_path, "--mirror", server.url + "/"]
-    report = tmp_path / "report.json"
+    report, whole = tmp_path / "report.json", sum(map(len, BYTES.values()))
     tell(server, B, send(b"", 404))
     result = run(*common, "--json", report)
     check_failure(result, 1, f"idn: 1 of 5 file(s) could not be had from {server.url}: Set5/b.bmp; the same command")
@@ -285,7 +285,7 @@ def test_command(server: Server, tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         "Set5: Bevilacqua et al. 2012",
         "IDN's authors distribute these images for research; no licence file comes with them.",
-        f"{tmp_path / 'test_data' / 'Set5'}: 4 fetched, 1 failed, 0.0 MB written",
+        f"{tmp_path / 'test_data' / 'Set5'}: 4 fetched, 1 failed, {whole - B.bytes:,} bytes written",
     ]
     rows = json.loads(report.read_text())
     assert [row["state"] for row in rows] == ["fetched", "failed", "fetched", "fetched", "fetched"]
@@ -295,7 +295,9 @@ def test_command(server: Server, tmp_path: Path) -> None:
     server.answers.clear()
     again = run(*common, "--quiet")
     assert again.exit_code == 0, again.output
-    assert again.output.splitlines() == [f"{tmp_path / 'test_data' / 'Set5'}: 4 kept, 1 fetched, 0.0 MB written"]
+    assert again.output.splitlines() == [
+        f"{tmp_path / 'test_data' / 'Set5'}: 4 kept, 1 fetched, {B.bytes:,} bytes written"
+    ]
     assert read_all(tmp_path) == BYTES
     (tmp_path / "test_data" / "Set5" / "a.bmp").write_bytes(bytes(A.bytes))
     check_failure(run(*common), 1, "a.bmp holds other bytes than registered; --force replaces it")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from idn_data.images.fetch import Survey
 from idn_data.scores.benchmark import ImageScore, Score
 from idn_data.scores.tables import (
-    format_bytes,
     format_comparison,
     format_csv,
     format_image_scores,
@@ -67,10 +66,6 @@ def test_image_scores_and_csv() -> None:
         "0.9518",
     ]
     assert format_csv([{"a": 1, "b": None}, {"a": 'x,"y', "b": 2}]) == 'a,b\n1,\n"x,""y",2\n'
-
-
-def test_bytes() -> None:
-    assert (format_bytes(3_417_000_000), format_bytes(12_340_000)) == ("3.42 GB", "12.3 MB")
 
 
 def test_survey() -> None:
