@@ -49,7 +49,11 @@ def test_sheet_of_large_patches_and_of_nan(tmp_path: Path) -> None:
 
 def test_sheet_of_few_patches(patch_file: Path) -> None:
     with PatchFile(patch_file) as file:
-        assert draw_patches(file, columns=20, rows=20).height > 0
+        sheet = np.asarray(draw_patches(file, columns=20, rows=20))
+    cell, pair = 88, 2 * 88 + 2 + 12
+    assert sheet.shape == (28 + 4 * (cell + 12), 6 + 20 * pair, 3)  # 70 pairs take four rows
+    places = [(28 + 44 + n // 20 * (cell + 12), 6 + 44 + n % 20 * pair) for n in range(80)]
+    assert [int(sheet[y, x, 0]) for y, x in places] == [round(255 * n / 69) for n in range(70)] + [255] * 10
 
 
 def test_comparison_shows_the_box_of_each_panel() -> None:
