@@ -14,7 +14,7 @@ from idn_data.images.variants import modcrop
 from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.color import rgb2y
 from idn_data.matlab.resize import imresize
-from idn_data.pictures import Panel, draw_comparison
+from idn_data.pictures import Panel, draw_panels
 from idn_data.scores.protocols import score
 from idn_data.scores.testset import make_test_pair
 
@@ -72,7 +72,7 @@ def compare_bicubics(path: Path, scale: int = 4, box: tuple[int, int, int, int] 
         decibel, similarity = score(y, pair.gt, scale, "float")
         return f"{decibel:.2f} dB / {similarity:.4f}"
 
-    return draw_comparison(
+    return draw_panels(
         [
             Panel("GT", gt, f"{path.name}, x{scale}"),
             Panel("LR", lr_rgb, f"{w // scale} x {h // scale} pixels"),

@@ -1,4 +1,4 @@
-"""Pictures for people: the contact sheet of a patch file, and a comparison of methods on one image."""
+"""Pictures for people: the contact sheet of a patch file, and views of one image side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from idn_data.patches.patchfile import PatchFile
 
-_PAPER, _INK, _FAINT, _ACCENT = (255, 255, 255), (24, 24, 24), (110, 110, 110), (214, 40, 40)
+PAPER, INK, FAINT, ACCENT = (255, 255, 255), (24, 24, 24), (110, 110, 110), (214, 40, 40)  # of all that idn draws
+_GAP, _TEXT = 14, 46  # pixels between columns, and of the two lines below one
 
 
 def save_picture(picture: Image.Image, path: Path | str, force: bool = False) -> None:
@@ -41,12 +42,12 @@ def draw_patches(file: PatchFile, columns: int = 6, rows: int = 8) -> Image.Imag
     side, zoom, gap, top = file.gt_side, 2 if file.gt_side < 64 else 1, 6, 28
     cell = min(side * zoom, 256)  # patches of thousands of pixels are shown reduced
     width, pair = gap + columns * (2 * cell + 2 + 2 * gap), 2 * cell + 2 + 2 * gap
-    sheet = Image.new("RGB", (width, top + -(-len(numbers) // columns) * (cell + 2 * gap)), _PAPER)
+    sheet = Image.new("RGB", (width, top + -(-len(numbers) // columns) * (cell + 2 * gap)), PAPER)
     draw = ImageDraw.Draw(sheet)
     title = (
         f"{file.path.name}: {file.count:,} pairs, x{file.scale}, LR {file.lr_side} (enlarged) beside GT {file.gt_side}"
     )
-    draw.text((gap, 7), title, _INK, ImageFont.load_default(13))
+    draw.text((gap, 7), title, INK, ImageFont.load_default(13))
     for k, number in enumerate(numbers):
         lr, gt = file.read(int(number), int(number) + 1)
         x, y = gap + k % columns * pair, top + k // columns * (cell + 2 * gap)
@@ -68,17 +69,27 @@ class Panel:
     caption: str = ""
 
 
-def draw_comparison(panels: Sequence[Panel], box: tuple[int, int, int, int], height: int = 520) -> Image.Image:
-    """The first panel whole with the box drawn, and the boxed part of every panel enlarged beside it.
+def check_box(box: tuple[int, int, int, int], width: int, height: int) -> None:
+    """Raise ValueError unless a box (x0, y0, x1, y1), x1 and y1 exclusive, lies in an image of these sides."""
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ValueError(
+            f"the box {x0} {y0} {x1} {y1} does not lie in the image of {width}x{height} pixels; "
+            f"give x0 y0 x1 y1 with 0 <= x0 < x1 <= {width} and 0 <= y0 < y1 <= {height}"
+        )
+
+
+def draw_panels(panels: Sequence[Panel], box: tuple[int, int, int, int], width: int = 320) -> Image.Image:
+    """A column for each panel: whole with the box drawn, the boxed part enlarged below, title and caption.
 
     Parameters
     ----------
     panels : sequence of Panel
-        Images of one height and width; the first is shown whole.
+        Images of one height and width.
     box : (x0, y0, x1, y1)
         The part to enlarge, pixels, x1 and y1 exclusive.
-    height : int
-        Of the whole picture on the page, pixels.
+    width : int
+        Of a column, pixels.
 
     Raises
     ------
@@ -86,34 +97,29 @@ def draw_comparison(panels: Sequence[Panel], box: tuple[int, int, int, int], hei
         No panels, unequal sizes, or a box outside the image.
     """
     if not panels:
-        raise ValueError("a comparison needs at least one panel")
+        raise ValueError("nothing to draw: no panels; give at least one")
     h, w = panels[0].image.shape[:2]
     if any(p.image.shape[:2] != (h, w) for p in panels):
-        raise ValueError("all panels must show images of one size")
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h):
-        raise ValueError(f"the box {box} does not lie in the image of {w}x{h} pixels (x0 y0 x1 y1)")
-    gap, text = 14, 46
-    per_row = -(-len(panels) // 2) if len(panels) > 2 else len(panels)
-    rows = -(-len(panels) // per_row)
-    zoom_h = (height - (rows - 1) * (gap + text)) // rows
-    zoom_w = max(1, round(zoom_h * (x1 - x0) / (y1 - y0)))
-    whole_w = max(1, round(height * w / h))
-    page = Image.new("RGB", (3 * gap + whole_w + per_row * (zoom_w + gap) - gap, 2 * gap + height + text), _PAPER)
+        raise ValueError(f"all panels must show images of one size; the first is {w}x{h}")
+    check_box(box, w, h)
+
+    def fit(w: int, h: int) -> tuple[int, int]:
+        factor = min(width / w, 2 * width / h)
+        return max(1, round(w * factor)), max(1, round(h * factor))
+
+    whole_size, part_size = fit(w, h), fit(box[2] - box[0], box[3] - box[1])
+    top = 2 * _GAP + whole_size[1]
+    page = Image.new("RGB", (_GAP + len(panels) * (width + _GAP), top + part_size[1] + _TEXT + _GAP), PAPER)
     draw = ImageDraw.Draw(page)
     bold, plain = ImageFont.load_default(16), ImageFont.load_default(13)
-
-    whole = Image.fromarray(panels[0].image).convert("RGB").resize((whole_w, height), Image.Resampling.LANCZOS)
-    factor = height / h
-    ImageDraw.Draw(whole).rectangle([round(v * factor) for v in box], outline=_ACCENT, width=3)
-    page.paste(whole, (gap, gap))
-    draw.text((gap, gap + height + 6), panels[0].title, _INK, bold)
-    draw.text((gap, gap + height + 26), f"{w} x {h} pixels", _FAINT, plain)
     for k, panel in enumerate(panels):
-        x = 2 * gap + whole_w + k % per_row * (zoom_w + gap)
-        y = gap + k // per_row * (zoom_h + gap + text)
-        part = Image.fromarray(np.ascontiguousarray(panel.image[y0:y1, x0:x1])).convert("RGB")
-        page.paste(part.resize((zoom_w, zoom_h), Image.Resampling.NEAREST), (x, y))
-        draw.text((x, y + zoom_h + 6), panel.title, _INK, bold)
-        draw.text((x, y + zoom_h + 26), panel.caption, _FAINT, plain)
+        x = _GAP + k * (width + _GAP)
+        picture = Image.fromarray(panel.image).convert("RGB")
+        whole = picture.resize(whole_size, Image.Resampling.LANCZOS)
+        frame = [round(v * whole_size[0] / w) for v in box]
+        ImageDraw.Draw(whole).rectangle(frame, outline=ACCENT, width=3)
+        page.paste(whole, (x, _GAP))
+        page.paste(picture.crop(box).resize(part_size, Image.Resampling.NEAREST), (x, top))
+        draw.text((x, top + part_size[1] + 6), panel.title, INK, bold)
+        draw.text((x, top + part_size[1] + 26), panel.caption, FAINT, plain)
     return page

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from idn_data.patches.patchfile import PatchFile
-from idn_data.pictures import Panel, draw_comparison, draw_patches, save_picture
+from idn_data.pictures import Panel, draw_panels, draw_patches, save_picture
 
 
 @pytest.fixture
@@ -56,34 +56,35 @@ def test_sheet_of_few_patches(patch_file: Path) -> None:
     assert [int(sheet[y, x, 0]) for y, x in places] == [round(255 * n / 69) for n in range(70)] + [255] * 10
 
 
-def test_comparison_shows_the_box_of_each_panel() -> None:
+def test_panels_show_the_whole_and_the_box_of_each() -> None:
     first = np.zeros((60, 90, 3), np.uint8)
     second = np.full((60, 90), 200, np.uint8)
     first[20:40, 30:60] = (0, 0, 250)
-    page = np.asarray(draw_comparison([Panel("a", first, "1 dB"), Panel("b", second)], (30, 20, 60, 40), height=120))
-    whole_width = round(120 * 90 / 60)
-    zoom_width = round(120 * 30 / 20)
-    x = 2 * 14 + whole_width + zoom_width // 2
-    assert tuple(page[14 + 60, x]) == (0, 0, 250)
-    assert tuple(page[14 + 60, x + zoom_width + 14]) == (200, 200, 200)
-    assert (page[14:134, 14 : 14 + whole_width] == (214, 40, 40)).all(axis=2).any()  # the box is drawn
+    page = np.asarray(draw_panels([Panel("a", first, "1 dB"), Panel("b", second)], (30, 20, 60, 40), width=90))
+    x, parts = 14 + 90 + 14, slice(14 + 60 + 14, 14 + 60 + 14 + 60)
+    assert (page[parts, 14 : 14 + 90] == (0, 0, 250)).all()
+    assert (page[parts, x : x + 90] == 200).all()
+    for column in (14, x):
+        whole = page[14 : 14 + 60, column : column + 90]
+        assert (whole[20:40, 30] == (214, 40, 40)).all() and (whole[20, 30:60] == (214, 40, 40)).all()  # the box
+        assert (page[parts.stop :, column : column + 90] < 128).any()  # the title
 
 
 @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (5, 5, 5, 9), (0, 0, 91, 5), (8, 9, 2, 10)])
 def test_box_outside(box: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="does not lie in the image of 90x60"):
-        draw_comparison([Panel("a", np.zeros((60, 90), np.uint8))], box)
+        draw_panels([Panel("a", np.zeros((60, 90), np.uint8))], box)
 
 
 def test_panels_must_fit() -> None:
-    with pytest.raises(ValueError, match="at least one panel"):
-        draw_comparison([], (0, 0, 1, 1))
-    with pytest.raises(ValueError, match="of one size"):
-        draw_comparison([Panel("a", np.zeros((4, 4), np.uint8)), Panel("b", np.zeros((4, 5), np.uint8))], (0, 0, 1, 1))
+    with pytest.raises(ValueError, match="nothing to draw: no panels; give at least one"):
+        draw_panels([], (0, 0, 1, 1))
+    with pytest.raises(ValueError, match="all panels must show images of one size; the first is 4x4"):
+        draw_panels([Panel("a", np.zeros((4, 4), np.uint8)), Panel("b", np.zeros((4, 5), np.uint8))], (0, 0, 1, 1))
 
 
 def test_save_picture_keeps_what_is_there(tmp_path: Path) -> None:
-    page = draw_comparison([Panel("a", np.zeros((60, 90), np.uint8))], (0, 0, 9, 9))
+    page = draw_panels([Panel("a", np.zeros((60, 90), np.uint8))], (0, 0, 9, 9))
     save_picture(page, tmp_path / "a.png")
     with pytest.raises(FileExistsError, match="exists already"):
         save_picture(page, tmp_path / "a.png")

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from idn_data.images.decode import read_image
 from idn_data.images.variants import modcrop
-from idn_data.pictures import Panel
+from idn_data.pictures import Panel, check_box, draw_panels
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import score
 from idn_data.scores.testset import compose_result, make_test_pair
@@ -18,10 +17,9 @@ from idn_data.scores.testset import compose_result, make_test_pair
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from idn_data.scores.methods import Method
+    from PIL import Image
 
-_PAPER, _INK, _FAINT, _ACCENT = (255, 255, 255), (24, 24, 24), (110, 110, 110), (214, 40, 40)
-_GAP, _TEXT = 14, 46
+    from idn_data.scores.methods import Method
 
 
 def make_panels(path: Path | str, scale: int, methods: Sequence[Method]) -> list[Panel]:
@@ -66,31 +64,5 @@ def draw_figure(
         The image cannot be used, or the box does not lie in it.
     """
     height, image_width = modcrop(read_image(path), scale).shape[:2]
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= image_width and 0 <= y0 < y1 <= height):
-        raise ValueError(
-            f"the box {x0} {y0} {x1} {y1} does not lie in the image of {image_width}x{height} pixels; "
-            f"give x0 y0 x1 y1 with 0 <= x0 < x1 <= {image_width} and 0 <= y0 < y1 <= {height}"
-        )
-    panels = make_panels(path, scale, [BICUBIC, *methods])
-
-    def fit(w: int, h: int) -> tuple[int, int]:
-        factor = min(width / w, 2 * width / h)
-        return max(1, round(w * factor)), max(1, round(h * factor))
-
-    whole_size, part_size = fit(image_width, height), fit(x1 - x0, y1 - y0)
-    top = 2 * _GAP + whole_size[1]
-    page = Image.new("RGB", (_GAP + len(panels) * (width + _GAP), top + part_size[1] + _TEXT + _GAP), _PAPER)
-    draw = ImageDraw.Draw(page)
-    bold, plain = ImageFont.load_default(16), ImageFont.load_default(13)
-    for k, panel in enumerate(panels):
-        x = _GAP + k * (width + _GAP)
-        picture = Image.fromarray(panel.image).convert("RGB")
-        whole = picture.resize(whole_size, Image.Resampling.LANCZOS)
-        frame = [round(v * whole_size[0] / image_width) for v in box]
-        ImageDraw.Draw(whole).rectangle(frame, outline=_ACCENT, width=3)
-        page.paste(whole, (x, _GAP))
-        page.paste(picture.crop(box).resize(part_size, Image.Resampling.NEAREST), (x, top))
-        draw.text((x, top + part_size[1] + 6), panel.title, _INK, bold)
-        draw.text((x, top + part_size[1] + 26), panel.caption, _FAINT, plain)
-    return page
+    check_box(box, image_width, height)
+    return draw_panels(make_panels(path, scale, [BICUBIC, *methods]), box, width)

@@ -1,4 +1,4 @@
-"""The course of a training: the rows of its metrics.csv, and the curve of its PSNR."""
+"""The curve of a training: PSNR over its time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from idn_data.pictures import FAINT, INK, PAPER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-_PAPER, _INK, _FAINT, _GRID, _LINE = (255, 255, 255), (24, 24, 24), (110, 110, 110), (228, 228, 228), (22, 96, 180)
+_GRID, _LINE = (228, 228, 228), (22, 96, 180)
 
 
 def find_ticks(low: float, high: float, count: int = 6) -> list[float]:
@@ -54,7 +56,7 @@ def draw_curve(
     values = [*(v for _, v in points), *levels.values()]
     margin = max(0.05, 0.06 * (max(values) - min(values)))
     low, high, last = min(values) - margin, max(values) + margin, max(points[-1][0], 1e-6)
-    page = Image.new("RGB", size, _PAPER)
+    page = Image.new("RGB", size, PAPER)
     draw, bold, plain = ImageDraw.Draw(page), ImageFont.load_default(16), ImageFont.load_default(13)
 
     def place(minute: float, decibel: float) -> tuple[float, float]:
@@ -63,22 +65,22 @@ def draw_curve(
     for value in find_ticks(low, high):
         y = place(0, value)[1]
         draw.line([(left, y), (right, y)], _GRID)
-        draw.text((left - 8, y), f"{value:.4g}", _FAINT, plain, anchor="rm")
+        draw.text((left - 8, y), f"{value:.4g}", FAINT, plain, anchor="rm")
     for value in find_ticks(0, last):
         x = place(value, low)[0]
-        draw.line([(x, bottom), (x, bottom + 4)], _FAINT)
-        draw.text((x, bottom + 7), f"{value:.4g}", _FAINT, plain, anchor="ma")
+        draw.line([(x, bottom), (x, bottom + 4)], FAINT)
+        draw.text((x, bottom + 7), f"{value:.4g}", FAINT, plain, anchor="ma")
     for name, value in levels.items():
         y = place(0, value)[1]
-        draw.line([(left, y), (right, y)], _FAINT)
-        draw.text((right - 4, y - 3), f"{name} {value:.2f}", _FAINT, plain, anchor="rb")
+        draw.line([(left, y), (right, y)], FAINT)
+        draw.text((right - 4, y - 3), f"{name} {value:.2f}", FAINT, plain, anchor="rb")
     draw.line([place(*point) for point in points], _LINE, 2, "curve")
     for point in points[-1:]:
         x, y = place(*point)
         draw.ellipse([x - 3, y - 3, x + 3, y + 3], _LINE)
-    draw.text((left, 12), title, _INK, bold)
+    draw.text((left, 12), title, INK, bold)
     text = f"{points[-1][1]:.2f} dB now, {max(v for _, v in points):.2f} dB best"
-    draw.text((right, 14), text, _INK, plain, anchor="ra")
-    draw.text(((left + right) / 2, height - 6), "minutes of training", _FAINT, plain, anchor="ms")
-    draw.text((8, 12), "dB", _FAINT, plain)
+    draw.text((right, 14), text, INK, plain, anchor="ra")
+    draw.text(((left + right) / 2, height - 6), "minutes of training", FAINT, plain, anchor="ms")
+    draw.text((8, 12), "dB", FAINT, plain)
     return page
