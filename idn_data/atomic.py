@@ -47,8 +47,8 @@ def check_target(path: Path | str, force: bool = False) -> Path:
     ------
     FileExistsError
         The file is there and `force` is false.
-    IsADirectoryError, NotADirectoryError
-        The name belongs to a folder, or lies below a file.
+    IsADirectoryError
+        The name belongs to a folder.
     BusyError
         Another process is writing it.
     """
@@ -73,9 +73,6 @@ def _check_free(path: Path, force: bool) -> None:
         raise IsADirectoryError(f"{path} is a folder; name a file")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists already; --force replaces it, or name another file")
-    above = next(parent for parent in path.parents if parent.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(f"{above} is a file, not a folder; name another output")
 
 
 def _name_temporary(path: Path) -> Path:

@@ -372,13 +372,3 @@ def test_a_link_to_itself(tmp_path: Path) -> None:
 )
 def test_bytes_for_people(count: int, said: str) -> None:
     assert format_bytes(count) == said
-
-
-@pytest.mark.parametrize("name", ["file/a.h5", "file/b/a.h5"])
-def test_nothing_lies_below_a_file(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match=r"file is a file, not a folder; name another output"):
-        check_target(tmp_path / name)
-    with pytest.raises(NotADirectoryError, match=r"file is a file, not a folder; name another output"):
-        write_text(tmp_path / name, "text")
-    assert names(tmp_path) == ["file"]

@@ -572,7 +572,7 @@ def test_output_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "a.h5"
     result = run("make-train", "--scale", "4", "--images", photos, "--out", target)
-    check_failure(result, 1, f"idn: {tmp_path / 'file'} is a file, not a folder; name another output")
+    check_failure(result, 1, "not written: a part of its path is a file, not a folder; look at the path")
 
 
 def test_average(tmp_path: Path) -> None:

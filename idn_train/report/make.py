@@ -139,7 +139,7 @@ def make_picture(path: Path, scale: int, methods: Sequence[Method], side: int = 
     return cut_panels(_strip(path), scale, make_panels(path, scale, methods), side)
 
 
-def cut_panels(name: str, scale: int, panels: Sequence[Panel], side: int = SIDE) -> Picture:
+def cut_panels(name: str, scale: int, panels: Sequence[Panel], side: int = VIEW_SIDE) -> Picture:
     """The part of all panels, GT and bicubic first, where bicubic errs the most."""
     height, width = panels[0].image.shape[:2]
     rows, columns = find_crop(panels[0].image, panels[1].image, side)
