@@ -168,7 +168,7 @@ def read_test_pair(folder: Path, name: str, scale: int) -> TestPair:
         if p in ("gt", "lr") or path.is_file()
     }
     gt, lr = (held[part].astype(np.float64) for part in ("gt", "lr"))
-    pair = TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]
+    pair = TestPair(name, scale, gt, lr, held.get("cb"), held.get("cr"))  # type: ignore[arg-type]  # u checked
     return replace(pair, boundary=_find_boundary(pair))
 
 
