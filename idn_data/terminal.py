@@ -87,8 +87,8 @@ def load_kernels_aloud(quiet: bool) -> None:
         load_kernels("idn_data.patches.kernels")
     finally:
         timer.cancel()
-    if (said := explain_cache()) and not quiet:
-        click.echo(said, err=True)
+    if (note := explain_cache()) and not quiet:
+        click.echo(note, err=True)
 
 
 def write_output(target: str | None, text: str) -> bool:

@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,23 +110,18 @@ def compare(reference: Reference) -> Verdict:
     An 8-bit output of an 8-bit input may have come about in two ways: imresize of uint8, which rounds twice, or
     im2uint8(imresize(im2double(...))). The one that fits better is reported.
     """
-    how = {
-        "scale": reference.scale,
-        "size": reference.size,
-        "method": reference.method,
-        "antialias": reference.antialias,
-    }
+    how: dict[str, Any] = {name: getattr(reference, name) for name in ("scale", "size", "method", "antialias")}
     results: dict[str, NDArray[np.generic]] = {}
     if reference.shape() != reference.output.shape:  # before a stranger's scale makes a giant
         return _say_size(reference, reference.shape())
     if reference.input.dtype == np.uint8 and reference.output.dtype == np.uint8:
-        results["uint8"] = imresize(reference.input, **how)  # type: ignore[arg-type]
-        results["im2uint8(double)"] = im2uint8(np.clip(imresize(im2double(reference.input), **how), 0, 1))  # type: ignore[arg-type]
+        results["uint8"] = imresize(reference.input, **how)
+        results["im2uint8(double)"] = im2uint8(np.clip(imresize(im2double(reference.input), **how), 0, 1))
     elif reference.output.dtype == np.uint8:
-        results["im2uint8(double)"] = im2uint8(np.clip(imresize(reference.input, **how), 0, 1))  # type: ignore[arg-type]
+        results["im2uint8(double)"] = im2uint8(np.clip(imresize(reference.input, **how), 0, 1))
     else:
         image = reference.input if reference.input.dtype == np.float64 else im2double(reference.input)
-        results["double"] = imresize(image, **how)  # type: ignore[arg-type]
+        results["double"] = imresize(image, **how)
     verdicts = [_judge(reference, arithmetic, result) for arithmetic, result in results.items()]
     return min(verdicts, key=lambda v: (not v.passed, v.differ))
 
