@@ -453,8 +453,8 @@ def identify_command(
       idn identify Set5/LR_x4 Set5/HR
       idn identify baby_LRBI_x4.png baby.png --json verdict.json
     """
-    from idn_data import identify
     from idn_data.scores.tables import format_candidates
+    from idn_train.makers import identify
 
     load_kernels_aloud(quiet)
     with ProgressBar(quiet) as progress:
