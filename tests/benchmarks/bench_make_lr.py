@@ -62,26 +62,26 @@ def decode_and_encode(hr: Path, out: Path, scale: int, workers: int) -> None:
         read_exact(paths[number])
         write_exact(ready[number % 4], out / paths[number].name)
 
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     for _ in map_in_order(work, range(len(paths)), workers):
         pass
-    print(time.perf_counter() - start)
+    print(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
 def make(hr: Path, out: Path, scale: int, workers: int) -> None:
     load_kernels()
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     make_lr(hr, out, scale, workers=workers)
-    print(time.perf_counter() - start)
+    print(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
-def run(kind: str, hr: Path, out: Path, scale: int, workers: int) -> tuple[float, float]:
-    """Seconds and peak memory in MiB of a process of its own."""
+def run(kind: str, hr: Path, out: Path, scale: int, workers: int) -> tuple[float, float, float]:
+    """Seconds, seconds of processors, and peak memory in MiB, of a process of its own."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, __file__, "--only", kind, "--hr", str(hr), "--out", str(out), "--scale", str(scale),
                "--workers", str(workers)]  # fmt: skip
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(answer[0]), float(answer[1])
+    return float(answer[0]), float(answer[1]), float(answer[2])
 
 
 def main() -> None:
@@ -108,15 +108,16 @@ def main() -> None:
         draw(few, 20)
         ratios = []
         for number in range(arguments.rounds):
-            plain, _ = run("plain", hr, out, scale, workers)
-            made, peak = run("make", hr, out, scale, workers)
+            plain, idle, _ = run("plain", hr, out, scale, workers)
+            made, busy, peak = run("make", hr, out, scale, workers)
             ratios.append(made / plain)
             again = time.perf_counter()
             make_lr(hr, out, scale, workers=workers)
             again = time.perf_counter() - again
             print(f"round {number + 1}: decoding and encoding {plain:.2f} s, make-lr {made:.2f} s ({ratios[-1]:.3f} times), "
+                  f"of processors {idle:.2f} and {busy:.2f} s ({busy / idle:.3f} times), "
                   f"{arguments.pictures / made:.1f} pictures/s; again, all kept: {again:.2f} s", flush=True)  # fmt: skip
-        _, small = run("make", few, out, scale, workers)
+        _, _, small = run("make", few, out, scale, workers)
         print(f"median {np.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f} times")
         print(f"peak memory: {small:.0f} MiB at 20 pictures, {peak:.0f} MiB at {arguments.pictures}")
 
