@@ -274,7 +274,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_set(
         return write_bytes(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(OSError, match=r"the disk is full: \d+ bytes needed, [\d.]+ [GM]B free; make room") as caught:
+    with pytest.raises(OSError, match=r"the disk is full: [\d,]+ bytes needed, [\d.]+ [GM]B free; make room") as caught:
         make_test(photos, out, force=True, workers=1)
     assert str(caught.value.filename).endswith(".mat")
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
