@@ -179,6 +179,10 @@ def choose_preparations(
     found = find_scale(pictures) if scale is None else scale if all(fits(p, scale) for p in pictures) else None
     if found is not None:
         return found, pictures, list_preparations(pictures, found, channels)
+    own = {p.name: find_scale([p]) for p in pictures}
+    if scale is None and None not in own.values() and len(set(own.values())) > 1:
+        named = ", ".join(f"{name} x{factor:g}" for name, factor in own.items())
+        raise ValueError(f"pictures of several scales: {named}; name those of one scale")
     scales = [scale] if scale else [float(s) for s in range(2, 9)]
     parts = [part for p in pictures if (part := find_part(p, scales)) is not None]
     if len(parts) == len(pictures) and len({s for s, _, _ in parts}) == 1 and max(e for *_, e in parts) < ALIKE:

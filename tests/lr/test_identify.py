@@ -142,6 +142,10 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         identify(tmp_path / "lr", tmp_path / "hr")
     with pytest.raises(ValueError, match=r"a\.png: 50x60 pixels are not fewer .*; give LR first, then HR"):
         identify(hr, lr)
+    write(tmp_path / "lr2", draw_photo(30, 25, 0), "a.png")
+    write(tmp_path / "lr2", draw_photo(15, 12, 0), "c.png")
+    with pytest.raises(ValueError, match=r"pictures of several scales: a\.png x2, c\.png x4; name those of one scale"):
+        identify(tmp_path / "lr2", tmp_path / "hr")
     odd = write(tmp_path / "odd", draw_photo(7, 40, 1))
     with pytest.raises(ValueError, match=r"LR of 40x7 pixels, HR of 50x60: no scale explains these"):
         identify(odd, hr)
