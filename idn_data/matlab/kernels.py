@@ -26,7 +26,7 @@ def constant(dtype: types.Type, ndim: int = 2) -> types.Array:
 _AXIS = (constant(types.float64), constant(types.uintp))  # weights and indices
 _RESIZE = [
     types.void(constant(t), *_AXIS, *_AXIS, types.intp, types.intp, types.float64, types.float64, t[:, ::1])
-    for t in (types.uint8, types.float32, types.float64)
+    for t in (types.float32, types.float64)
 ]
 
 AS_IT_IS, TO_WHOLE, TO_SINGLE = 0, 1, 2  # what a pass does with its sums before they are kept
@@ -57,7 +57,7 @@ def round_row(row, rounding, low, high):
 def sum_rows(source, weights, indices, i, row):
     """One output row of the vertical pass: ``row[j] = Σ_p weights[i, p] · source[indices[i, p], j]``.
 
-    source : (H, W) uint8, float32 or float64; weights : (n, P) float64; indices : (n, P) uintp, 0-based;
+    source : (H, W) float32 or float64; weights : (n, P) float64; indices : (n, P) uintp, 0-based;
     row : (W,) float64, overwritten. The sum runs over p in order; four taps a sweep keep `row` in L1.
     """
     width = row.shape[0]
@@ -155,10 +155,7 @@ def transpose_block(rows, tile):
 
 @njit(**OPTIONS)
 def store_rows(rows, count, rounding, low, high, out):
-    """Copy the first `count` of the eight float64 `rows` to `out`, rounded as `round_row` does.
-
-    The cast to a pixel type of whole numbers is safe: `round_half_away` keeps to the type's own low…high.
-    """
+    """Copy the first `count` of the eight float64 `rows` to `out`, rounded as `round_row` does."""
     for r in range(count):
         row = rows[r]
         round_row(row, rounding, low, high)

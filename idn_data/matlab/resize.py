@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from idn_data.matlab.compiled import load_kernels
+from idn_data.matlab.eightbit import resize_bytes
 from idn_data.matlab.sizes import find_lengths
 from idn_data.matlab.weights import check_boundary, compute_weights
 
@@ -105,27 +106,44 @@ def imresize(
     check_boundary(boundary)
     height, width = image.shape[:2]
     (scale_v, scale_h), (n_v, n_h) = find_lengths((height, width), scale, size)
-    wv, iv = compute_weights(height, n_v, scale_v, method, antialias, boundary)
-    wh, ih = compute_weights(width, n_h, scale_h, method, antialias, boundary)
-
     shape = (n_v, n_h, *image.shape[2:])
     if out is not None:
         _check_out(out, shape, image)
     target = np.empty(shape, image.dtype) if out is None else out
     source: NDArray[Any] = image.astype(np.uint8) * np.uint8(255) if image.dtype == np.bool_ else image
-    rounding = _find_rounding(source.dtype)
-    if source.dtype not in (np.uint8, np.float32, np.float64):
-        source = source.astype(np.float64)  # exact: integers of 32 bits at most
-    room = target if target.dtype == source.dtype else np.empty(shape, source.dtype)
-    kernels = load_kernels()
-    run = kernels.resize_rows_then_columns if scale_v <= scale_h else kernels.resize_columns_then_rows
-    flat = np.ascontiguousarray(source).reshape(height, -1)
-    run(flat, wv, iv, wh, ih, flat.shape[1] // width, *rounding, room.reshape(n_v, -1))
+    room: NDArray[Any] = np.empty(shape, source.dtype) if image.dtype == np.bool_ else target
+    flat, flat_room = np.ascontiguousarray(source).reshape(height, -1), room.reshape(n_v, -1)
+    how = (flat.shape[1] // width, method, antialias, boundary)
+    if source.dtype != np.uint8 or not resize_bytes(flat, (scale_v, scale_h), flat_room, *how):
+        _resize_doubles(flat, (scale_v, scale_h), flat_room, *how)
     if target.dtype == np.bool_:
         np.greater(room, 128, out=target)
-    elif room is not target:
-        np.copyto(target, room, casting="unsafe")  # safe: whole numbers within the type's limits
     return target
+
+
+def _resize_doubles(
+    source: NDArray[Any],
+    scales: tuple[float, float],
+    out: NDArray[Any],
+    channels: int,
+    method: Method,
+    antialias: bool | None,
+    boundary: Boundary,
+) -> None:
+    """Both passes summed in doubles; source (H, W·C) and out (h, w·C) of one type."""
+    wv, iv = compute_weights(len(source), len(out), scales[0], method, antialias, boundary)
+    wh, ih = compute_weights(
+        source.shape[1] // channels, out.shape[1] // channels, scales[1], method, antialias, boundary
+    )  # fmt: skip
+    rounding = _find_rounding(source.dtype)
+    room = out
+    if rounding.kind == 1:  # exact: integers of 32 bits at most
+        source, room = source.astype(np.float64), np.empty(out.shape)
+    kernels = load_kernels()
+    run = kernels.resize_rows_then_columns if scales[0] <= scales[1] else kernels.resize_columns_then_rows
+    run(source, wv, iv, wh, ih, channels, *rounding, room)
+    if room is not out:
+        np.copyto(out, room, casting="unsafe")  # safe: whole numbers within the type's limits
 
 
 def _check_image(image: object) -> NDArray[np.generic]:
