@@ -783,8 +783,8 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     """Compare imresize with MATLAB's own values, number by number.
 
     Checks the references that come along (MATLAB's matrices, exact rational values), any that you bring, and the
-    bicubic baseline if Set5 is there. 8-bit values must be identical, doubles within 1e-13 of the largest. The script
-    fixtures/make_reference.m makes a .mat with your own MATLAB.
+    bicubic baseline if Set5 is there. Integers must be identical, doubles within 1e-13 of the largest. The script
+    fixtures/make_reference.m makes a .mat with your own MATLAB; what comes out says which border that MATLAB has.
 
     \b
     Examples:
@@ -795,14 +795,15 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
 
     from idn_data.images.sets import find_data_root
     from idn_data.scores import parity
+    from idn_data.scores.references import read_references, read_shipped
     from idn_data.scores.sets import open_set
 
     load_kernels_aloud(quiet)
-    given = [reference for path in references for reference in parity.read_references(path)]
+    given = [reference for path in references for reference in read_references(path)]
     verdicts = []
     to_stdout = json_file == "-"
     with ProgressBar(quiet or len(given) < 50) as progress:
-        shipped = list(parity.read_shipped())
+        shipped = list(read_shipped())
         for done, reference in enumerate([*shipped, *given], 1):
             verdicts.append(parity.compare(reference))
             progress("comparing", done, len(shipped) + len(given))
@@ -811,9 +812,11 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
         verdicts += parity.check_baseline(open_set("Set5", root))
     failed = [v for v in verdicts if not v.passed]
     if not write_json(json_file, [asdict(v) for v in verdicts]):
-        for verdict in failed if quiet else verdicts:
-            click.echo(parity.format_verdict(verdict))
-    click.echo(f"{len(verdicts) - len(failed)} of {len(verdicts)} references agree", err=to_stdout)
+        for function, group in parity.group_by_function(failed if quiet else verdicts).items():
+            click.echo("\n".join([function, *map(parity.format_verdict, group)]))
+    for line in parity.describe_borders(verdicts[len(shipped) :]):
+        click.echo(line, err=to_stdout)
+    click.echo(parity.summarize(verdicts), err=to_stdout)
     if failed:
         raise ValueError(
             f"{len(failed)} reference(s) disagree, {failed[0].name} first; nothing that idn makes can be trusted"

@@ -84,6 +84,7 @@ def load_kernels_aloud(quiet: bool) -> None:
     timer.start()
     try:
         load_kernels()
+        load_kernels("idn_data.matlab.kernels8")
         load_kernels("idn_data.patches.kernels")
     finally:
         timer.cancel()

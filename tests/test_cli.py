@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from support.patchsamples import drop_checksums
 
 from cli import main
 from idn_data.images.decode import read_image
+from idn_data.matlab.resize import imresize
 from idn_data.patches.patchfile import PatchFile
 from idn_data.pictures import draw_patches
 from idn_data.scores.figure import draw_figure
@@ -259,8 +261,20 @@ def test_validate(tmp_path: Path) -> None:
     result = run("validate", "--data-root", tmp_path)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[-1] == f"{len(lines) - 1} of {len(lines) - 1} references agree"
-    assert all(line.startswith("ok ") for line in lines[:-1])
+    assert lines[0] == "imresize"  # the function; below it a line for each reference
+    n = len(lines) - 2
+    assert re.fullmatch(rf"{n} of {n} references agree: \d+ MATLAB's own, \d+ exact arithmetic", lines[-1])
+    assert all(line.startswith("ok ") for line in lines[1:-1])
+
+
+def test_validate_says_which_border_a_matlab_has(tmp_path: Path) -> None:
+    step = [[0.0, 1.0, 5.0, 2.0]] * 4
+    case = {"name": "old", "input": step, "output": imresize(np.array(step), 0.5, boundary="replicate").tolist()}
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"cases": [case | {"scale": 0.5}]}))
+    result = run("validate", "--quiet", "--reference", path, "--data-root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == "old.json: made by a MATLAB with replicate borders (1)"
 
 
 def test_validate_fails_on_a_wrong_reference(tmp_path: Path) -> None:

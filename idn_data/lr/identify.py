@@ -130,6 +130,7 @@ def identify_maker(
     if pictures < 1:
         raise ValueError(f"pictures must be at least 1; got {pictures}")
     load_kernels()
+    load_kernels("idn_data.matlab.kernels8")
     pairs = find_pairs(lr, hr)
     chosen = sorted({round(k) for k in np.linspace(0, len(pairs) - 1, min(pictures, len(pairs)))})
     opened = read_pictures([pairs[k] for k in chosen])

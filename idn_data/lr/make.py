@@ -105,6 +105,7 @@ def run_plan(
 ) -> Made:
     """Make what a plan says; as `make_lr`."""
     load_kernels()
+    load_kernels("idn_data.matlab.kernels8")
     threads = count_workers(workers)
     plan.out.mkdir(parents=True, exist_ok=True)
     with hold(plan.out), Journal(plan.out) as journal:

@@ -67,7 +67,9 @@ def find_limit(weights: NDArray[np.float64]) -> np.float32 | None:
     bound = (taps + 3) * 2.0**-24 * 255 * largest + 2.0**-100  # the last for weights too small for float32's precision
     if taps > MAX_TAPS or not bound < 0.25:
         return None
-    return np.nextafter(np.float32(0.5 - bound), np.float32(0))  # safe: the cast may round up, the step goes below
+    return np.float32(
+        np.nextafter(np.float32(0.5 - bound), np.float32(0))
+    )  # safe: the cast may round up, the step goes below
 
 
 @lru_cache(maxsize=512)

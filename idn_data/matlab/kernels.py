@@ -8,6 +8,9 @@ Importing this module compiles (or loads from numba's cache) every kernel. Impor
 `idn_data.matlab.compiled.load_kernels`, which lets one process at a time do so.
 """
 
+# numba infers the types of arguments; the docstrings name them.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
 from typing import Any
 
 import numpy as np

@@ -7,12 +7,17 @@ Eight rows go through together. The vertical pass packs the bytes of eight rows 
 vector of the horizontal pass holds the same value of eight rows. What comes out is packed four columns to a word, which
 lays it in rows again. Serial, without the GIL, without validation; import it through `compiled.load_kernels`. Indices
 are uintp: a signed one may count from the end, and the check for that keeps a loop from SIMD. Little-endian machines.
+numba infers the types of arguments; the docstrings name them.
 """
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from typing import Any
 
 import numpy as np
 from numba import njit, types
 
-OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
+OPTIONS: Any = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
 
 BLOCK = 8  # rows made together: eight float32 fill one AVX2 register
 CHUNK = 512  # values in flight beside one another: 8 rows of as many float32 are 16 KB, in L1
@@ -43,8 +48,7 @@ def pack_sums(sums, step, count, limit, words, doubt):
     from their whole numbers at most, a difference that is exact in float32; not written where `limit` is 1. The casts
     are safe: 0.5…255.5 is cut to 0…255.
     """
-    half = np.float32(0.5)
-    k1, k2, k3 = np.uintp(step), np.uintp(2 * step), np.uintp(3 * step)
+    half, k1, k2, k3 = np.float32(0.5), np.uintp(step), np.uintp(2 * step), np.uintp(3 * step)
     if limit >= np.float32(1.0):
         for n in range(count):
             j = np.uintp(n)
@@ -115,7 +119,7 @@ def sum_row(source, weights, starts, taps, i, first, count, sums, at):
 
 @njit(**OPTIONS)
 def put(sums, k, a0, a1, a2, a3, a4, a5, a6, a7):
-    """Eight values in a row, which all were read before: SIMD stores them at once."""
+    """Store eight values, which all were read before: SIMD does it at once."""
     sums[k], sums[k + _U1], sums[k + _U2], sums[k + _U3] = a0, a1, a2, a3
     sums[k + _U4], sums[k + _U5], sums[k + _U6], sums[k + _U7] = a4, a5, a6, a7
 
@@ -172,7 +176,7 @@ def sum_columns(tile, weights, starts, taps, channels, first, last, sums, step):
 def widen_bytes(values, out):
     """Bytes to float32, both one-dimensional."""
     for k in range(values.shape[0]):
-        out[k] = np.float32(values[k])
+        out[k] = values[k]
 
 
 @njit(**OPTIONS)
@@ -212,14 +216,11 @@ def resize_columns(tile, columns, axis, channels, room, out):
     """
     weights, indices, weights32, starts, taps, limit = axis
     sums, words, doubt = room
-    bytes4 = words.view(np.uint8)
-    n = weights.shape[0]
-    step = sums.shape[0] // 4
-    pixels = max(CHUNK // channels, 4) // 4 * 4
+    bytes4, n = words.view(np.uint8), weights.shape[0]
+    step, pixels = sums.shape[0] // 4, max(CHUNK // channels, 4) // 4 * 4
     for first in range(0, n, pixels):
         last = min(first + pixels, n)
-        count = (last - first) * channels
-        fours = (count + 3) // 4
+        count, fours = (last - first) * channels, ((last - first) * channels + 3) // 4
         sum_columns(tile, weights32, starts, taps, channels, first, last, sums, step)
         pack_sums(sums, step, 8 * fours, limit, words, doubt)
         for block in range(0, 8 * fours if limit < 1 else 0, 64):
@@ -285,8 +286,7 @@ def prepare(axis, step):
     starts : indices · step, where a tap begins: a row of an image, or eight values of a tile. Both one-dimensional.
     """
     weights, indices, weights32, indices32, limit = axis
-    starts = np.empty(indices32.size, np.uintp)
-    k = 0
+    starts, k = np.empty(indices32.size, np.uintp), 0
     for i in range(indices32.shape[0]):
         for p in range(indices32.shape[1]):
             starts[k] = indices32[i, p] * np.uintp(step)

@@ -70,6 +70,7 @@ def decode_and_encode(hr: Path, out: Path, scale: int, workers: int) -> None:
 
 def make(hr: Path, out: Path, scale: int, workers: int) -> None:
     load_kernels()
+    load_kernels("idn_data.matlab.kernels8")
     start = time.perf_counter(), time.process_time()
     make_lr(hr, out, scale, workers=workers)
     print(time.perf_counter() - start[0], time.process_time() - start[1])

@@ -35,6 +35,7 @@ def make_hard_images() -> dict[str, NDArray[np.uint8]]:
         "halves": halves,
         "wide": RNG.integers(0, 256, (5, 700), dtype=np.uint8),
         "four": RNG.integers(0, 256, (9, 21, 4), dtype=np.uint8),
+        "many": RNG.integers(0, 256, (3, 4, 600), dtype=np.uint8),  # more channels than are in flight at once
         "planes": RNG.integers(0, 256, (6, 7, 5, 3), dtype=np.uint8),
     }
 

@@ -86,7 +86,7 @@ def test_random_uint8_against_fractions(exact: ModuleType, number: int) -> None:
             image.tolist(),
             wanted_shape,
             scales,
-            uint8=True,
+            integer="uint8",
             ties=None if dyadic else ties,
             **{k: how[k] for k in KERNEL},
         )
@@ -147,7 +147,7 @@ def test_the_pass_between_is_rounded_and_clamped(exact: ModuleType) -> None:
     image[2:4, 2:4] = 255
     once = np.clip(np.round(imresize(image.astype(float), 1.5)), 0, 255)
     twice = imresize(image, 1.5)
-    wanted = exact.imresize_exact(image.tolist(), (9, 9), (1.5, 1.5), uint8=True)
+    wanted = exact.imresize_exact(image.tolist(), (9, 9), (1.5, 1.5), integer="uint8")
     assert twice.tolist() == [[int(v) for v in row] for row in wanted]
     assert (once != twice).any()
 
@@ -155,7 +155,7 @@ def test_the_pass_between_is_rounded_and_clamped(exact: ModuleType) -> None:
 def test_order_of_the_passes(exact: ModuleType) -> None:
     image = np.random.default_rng(5).integers(0, 256, (8, 8), dtype=np.uint8)
     for scales, n in (((0.7, 0.4), (6, 4)), ((0.4, 0.7), (4, 6))):
-        wanted = exact.imresize_exact(image.tolist(), n, scales, uint8=True)
+        wanted = exact.imresize_exact(image.tolist(), n, scales, integer="uint8")
         assert imresize(image, scales).tolist() == [[int(v) for v in row] for row in wanted]
     rows_first = imresize(imresize(image, (0.7, 1)), (1, 0.4))
     assert (imresize(image, (0.7, 0.4)) != rows_first).any()  # the other order would show
@@ -258,6 +258,125 @@ def test_memory_layout_does_not_matter(base: NDArray[np.float64], dtype: type[np
             assert (image == plain).all()
             assert (imresize(image, scale) == wanted).all(), name
     assert (plain == before).all()  # the input is left alone
+
+
+INTEGERS = (np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int32)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_are_rounded_and_saturated_after_each_pass(exact: ModuleType, dtype: type[np.integer[Any]]) -> None:
+    limits = np.iinfo(dtype)
+    choose = random.Random(limits.max)
+    image = np.array(
+        [[choose.choice((limits.min, limits.max, choose.randint(limits.min, limits.max))) for _ in range(7)]
+         for _ in range(8)], dtype)  # fmt: skip
+    for scales, shape in (((2.0, 2.0), (16, 14)), ((0.5, 0.25), (4, 2)), ((4.0, 2.0), (32, 14)), ((1.0, 0.5), (8, 4))):
+        for boundary in BOUNDARIES:  # halves are exact at these scales
+            got = imresize(image, scales, boundary=boundary)
+            wanted = exact.imresize_exact(
+                image.tolist(), shape, scales, integer=np.dtype(dtype).name, boundary=boundary
+            )
+            assert got.dtype == dtype
+            assert got.tolist() == [[int(v) for v in row] for row in wanted]
+
+
+def test_negative_halves_are_rounded_away_from_zero() -> None:
+    pair = np.array([[-3, -2], [2, 3]], np.int16)
+    assert imresize(pair, (1, 0.5), "box").tolist() == [[-3], [3]]
+    step = imresize(np.array([[-32768, -32768, 32767, 32767]], np.int16), (1, 2))[0].tolist()
+    assert step[:3] == [-32768] * 3 and step[5:] == [32767] * 3  # what overshoots is saturated
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, np.float32, np.float64, np.bool_])
+def test_trailing_dimensions(dtype: type[np.generic]) -> None:
+    image = (np.random.default_rng(4).random((6, 5, 2, 3, 2)) * (100 if np.dtype(dtype).kind in "iu" else 1.4)).astype(
+        dtype
+    )
+    whole = imresize(image, 1.6)
+    assert whole.shape == (10, 8, 2, 3, 2) and whole.dtype == dtype
+    for a, b, c in np.ndindex(2, 3, 2):
+        assert (whole[:, :, a, b, c] == imresize(image[:, :, a, b, c], 1.6)).all()
+
+
+def test_infinities_stay_where_they_are() -> None:
+    """Taps that MATLAB drops must not touch a value; kept ones of weight 0 do: 0 times infinity is NaN."""
+    image = np.array([[1.0, 2.0], [3.0, math.inf]])
+    nearest = imresize(image, 2, "nearest")
+    assert nearest.tolist() == image.repeat(2, 0).repeat(2, 1).tolist()
+    assert imresize(image, 2, "box").tolist() == nearest.tolist()
+    assert imresize(image, 2, "bilinear").tolist()[3] == [3.0, math.inf, math.inf, math.inf]
+    assert not np.isnan(imresize(image, 2)).any() or np.isinf(image).any()
+    row = np.array([[5.0, math.nan, 7.0, 8.0]])
+    assert np.isnan(imresize(row, (1, 2), "nearest")).tolist() == [[False] * 2 + [True] * 2 + [False] * 4]
+
+
+def test_weight_0_of_a_kept_tap_makes_nan_of_infinity() -> None:
+    weights, indices = compute_weights(12, 5, 0.37, "bilinear")
+    assert weights.any(0).all() and (weights == 0).any()  # kept for the sake of other pixels
+    k = int(indices[weights == 0][0])
+    row = np.ones((1, 12))
+    row[0, k] = math.inf
+    got = imresize(row, (1, 0.37), "bilinear")[0]
+    wanted = ((weights == 0) & (indices == k)).any(1)
+    assert np.isnan(got).tolist() == wanted.tolist() and wanted.any() and not wanted.all()
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("Bicubic", "bicubic"), ("cubic", "bicubic"), ("CUBIC", "bicubic"), ("triangle", "bilinear"),
+     ("Triangle", "bilinear"), ("BiLinear", "bilinear"), ("Lanczos3", "lanczos3"), ("NEAREST", "nearest"),
+     ("Box", "box")],
+)  # fmt: skip
+def test_matlabs_names_in_any_case(name: str, same: str) -> None:
+    for scale in (0.4, 1.7):
+        assert (imresize(GREY, scale, name) == imresize(GREY, scale, same)).all()
+
+
+def test_a_kernel_of_ones_own() -> None:
+    def tent(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.maximum(0.0, 1.0 - np.abs(x))
+
+    for scale in (0.4, 1.7, (0.5, 2.0)):
+        for boundary in BOUNDARIES:
+            mine = imresize(GREY, scale, (tent, 2), boundary=boundary)
+            np.testing.assert_allclose(mine, imresize(GREY, scale, "bilinear", boundary=boundary), atol=1e-15)
+    assert (imresize(GREY, 0.5, (tent, 2.0)) != imresize(GREY, 0.5, (tent, 2.0), antialias=False)).any()
+    heights = iter((1.0, 2.0))  # one that changes its mind is asked again: nothing of it is kept
+    flat = (lambda x: next(heights) * (np.abs(x) < 0.5), 1.0)
+    assert compute_weights(4, 4, 1.0, flat)[0] is not compute_weights(4, 4, 1.0, flat)[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        ((np.cos, 0), r"a kernel's width must be a positive number, at most 1024 pixels; got 0"),
+        ((np.cos, 1e9), r"a kernel's width must be a positive number, at most 1024 pixels; got 1000000000\.0"),
+        ((np.cos, "4"), r"a kernel's width must be a positive number, at most 1024 pixels; got '4'"),
+        ((lambda x: x[0], 4.0), r"must return a finite real number for each distance .*; got float64 \(6,\)"),
+        ((lambda x: x * np.nan, 4.0), r"must return a finite real number for each distance"),
+        ((lambda x: x * 1j, 4.0), r"must return a finite real number for each distance .*; got complex128"),
+        ((lambda x: 0 * x, 4.0), r"weights sum to 0 at scale 2: its width of 4 is too small"),
+    ],
+)
+def test_unfit_kernels(kernel: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        imresize(GREY, 2, kernel)
+
+
+def test_a_size_that_is_not_whole_is_rounded_up() -> None:
+    assert (imresize(GREY, size=(4.2, 6.9)) == imresize(GREY, size=(5, 7))).all()
+    assert imresize(GREY, size=(0.5, 0.5)).shape == (1, 1)
+    # the open length is that of the size asked for, the scale that of the size made
+    assert imresize(np.zeros((10, 10)), size=(4.2, None)).shape == (5, 5)
+    assert imresize(np.zeros((10, 11)), size=(3.1, None)).shape == (4, 4)
+
+
+def test_thirds_of_odd_lengths_are_what_ceil_sees() -> None:
+    third = 1 / 3  # a little less than a third: 3n · third is n in doubles
+    for n in range(1, 400):
+        assert imresize(np.zeros((n, 1)), (third, 1)).shape[0] == math.ceil(third * n) == -(-n // 3)
+    assert imresize(np.zeros((10, 10)), 1.1).shape == (11, 11)  # 11.000000000000002 would be 12
+    assert imresize(np.zeros((100, 10)), 1.1).shape == (math.ceil(1.1 * 100), 11) == (111, 11)  # as MATLAB's ceil
 
 
 def test_nested_lists_are_taken() -> None:

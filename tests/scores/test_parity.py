@@ -22,18 +22,18 @@ from idn_data.images.variants import modcrop
 from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import METHODS
-from idn_data.scores import parity
+from idn_data.scores import references
 from idn_data.scores.parity import (
     TOLERANCE,
-    Reference,
-    ReferenceFileError,
     Verdict,
     check_baseline,
     compare,
+    describe_borders,
     format_verdict,
-    read_references,
-    read_shipped,
+    group_by_function,
+    summarize,
 )
+from idn_data.scores.references import EXACT, MATLAB, Reference, ReferenceFileError, read_references, read_shipped
 from idn_data.scores.sets import open_set
 
 if TYPE_CHECKING:
@@ -132,16 +132,105 @@ def test_every_shipped_reference_can_fail() -> None:
     """One value changed in each, the smallest change that matters."""
     for reference in read_shipped():
         output = reference.output.copy()
-        if output.dtype == np.uint8:
+        whole = output.dtype.kind in "iu"
+        if whole:
             output.flat[-1] ^= 1
         else:
             output.flat[-1] += 3e-13 * np.abs(output).max()
         wrong = compare(dataclasses.replace(reference, output=output))
         assert not wrong.passed, reference.name
-        if output.dtype == np.uint8:
+        if whole:
             assert wrong.differ >= 1
         else:
             assert TOLERANCE < wrong.relative < 5e-13
+
+
+def test_corners_of_both_matlabs() -> None:
+    corners = [r for r in read_shipped() if r.source == "matlab_corners.json"]
+    assert {(r.output.dtype.name, r.boundary) for r in corners} == {
+        ("uint8", "symmetric"), ("uint8", "replicate"), ("float64", "symmetric"),
+    }  # fmt: skip
+    for reference in corners:
+        assert reference.corner and reference.origin == MATLAB
+        verdict = compare(reference)
+        assert (verdict.passed, verdict.differ, verdict.boundary) == (True, 0, reference.boundary)
+        other = "replicate" if reference.boundary == "symmetric" else "symmetric"
+        assert not compare(dataclasses.replace(reference, boundary=other)).passed  # the border shows
+        assert compare(dataclasses.replace(reference, boundary=None)).boundary == reference.boundary  # and is found
+
+
+# borders, classes, groups
+
+
+def test_the_border_of_a_matlab_is_found(tmp_path: Path) -> None:
+    cases = [
+        {"name": f"{border} {scale}", "input": GREY.tolist(), "class": "uint8", "scale": scale, "method": method,
+         "output": imresize(GREY, scale, method, boundary=border).tolist()}
+        for border in ("replicate",) for scale in (0.5, 3) for method in ("bicubic", "nearest")
+    ]  # fmt: skip
+    path = write_json(tmp_path / "old.json", {"cases": cases})
+    verdicts = [compare(r) for r in read_references(path)]
+    assert [(v.passed, v.boundary) for v in verdicts] == [(True, "replicate"), (True, "")] * 2
+    assert describe_borders(verdicts) == ["old.json: made by a MATLAB with replicate borders (2)"]
+    assert "[uint8, replicate]" in format_verdict(verdicts[0])
+    mixed = [*verdicts, dataclasses.replace(verdicts[0], boundary="symmetric")]
+    assert describe_borders(mixed) == [
+        "old.json: made by a MATLAB with replicate borders (2) and with symmetric borders (1)"
+    ]
+    assert describe_borders([dataclasses.replace(v, passed=False) for v in verdicts]) == []
+    assert describe_borders([dataclasses.replace(v, origin=EXACT) for v in verdicts]) == []
+    told = [compare(dataclasses.replace(r, boundary="symmetric")) for r in read_references(path)]
+    assert [v.passed for v in told] == [False, True] * 2  # who names the wrong border hears so
+
+
+@pytest.mark.parametrize("name", ["single", "logical", "uint16", "uint32", "int8", "int16", "int32"])
+def test_every_class(tmp_path: Path, name: str) -> None:
+    dtype = np.dtype({"single": "float32", "logical": "bool"}.get(name, name))
+    low, high = (0, 1) if dtype.kind in "fb" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    given = (RNG.uniform(low, high, (9, 8)) if dtype.kind == "f" else RNG.integers(low, high + 1, (9, 8))).astype(dtype)
+    output = imresize(given, 1.6)
+    case = {"name": "a", "input": given.tolist(), "output": output.tolist(), "scale": 1.6, "class": name}
+    (reference,) = read_references(write_json(tmp_path / "a.json", {"cases": [case]}))
+    assert reference.input.dtype == reference.output.dtype == dtype
+    verdict = compare(reference)
+    assert (verdict.passed, verdict.differ, verdict.arithmetic) == (True, 0, name)
+    wrong = output.copy()
+    wrong[3, 3] = wrong[3, 3] + 1e-5 if dtype.kind == "f" else wrong[3, 3] ^ True
+    assert not compare(dataclasses.replace(reference, output=wrong)).passed
+    mat = {"input": given, "output": output, "scale": 1.6, "class": name}  # read_mat gives a logical as uint8
+    savemat(tmp_path / "a.mat", {k: v.astype(np.uint8) if k != "scale" and name == "logical" and k != "class" else v
+                                 for k, v in mat.items()})  # fmt: skip
+    (reference,) = read_references(tmp_path / "a.mat")
+    assert reference.output.dtype == dtype
+    assert compare(reference).differ == 0
+
+
+def test_unknown_class_boundary_and_function(tmp_path: Path) -> None:
+    for field, value, said in (
+        ("class", "int64", "unknown class 'int64'; one of double, single"),
+        ("boundary", "circular", "unknown boundary 'circular'; one of symmetric, replicate"),
+    ):
+        with pytest.raises(ReferenceFileError, match=said):
+            list(read_references(write_json(tmp_path / "a.json", {"cases": [{**CASE, field: value}]})))
+    (reference,) = read_references(
+        write_json(tmp_path / "a.json", {"cases": [{**CASE, "function": "imrotate"}]})
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="no function 'imrotate' to compare with; only imresize"):
+        compare(reference)
+
+
+def test_groups_and_summary() -> None:
+    verdicts = [compare(r) for r in read_shipped()]
+    own = sum(v.origin == MATLAB for v in verdicts)
+    exact = sum(v.origin == EXACT for v in verdicts)
+    assert own >= 14 and exact >= 100 and own + exact == len(verdicts)
+    assert summarize(verdicts) == f"{len(verdicts)} of {len(verdicts)} references agree: {own} MATLAB's own, " + (
+        f"{exact} exact arithmetic"
+    )
+    other = dataclasses.replace(verdicts[0], function="rgb2ycbcr", passed=False)
+    groups = group_by_function([verdicts[0], other, verdicts[1]])
+    assert groups == {"imresize": verdicts[:2], "rgb2ycbcr": [other]}
+    assert summarize([verdicts[0], other]) == "1 of 2 references agree: 2 MATLAB's own"
 
 
 # comparing
@@ -155,7 +244,9 @@ def test_compare_doubles() -> None:
     given = RNG.random((9, 8))
     output = imresize(given, 0.5)
     peak = float(output.max())
-    assert compare(make_reference(output, given)) == Verdict("case", "here", "double", 0.0, 0.0, 0, 0, 20, True)
+    assert compare(make_reference(output, given)) == Verdict(
+        "case", "here", "double", 0.0, 0.0, 0, 0, 20, True, boundary="symmetric"
+    )
     output[1, 2] += 0.5
     wrong = compare(make_reference(output, given))
     assert (wrong.passed, wrong.differ, wrong.differ_single, wrong.values) == (False, 1, 1, 20)
@@ -231,13 +322,25 @@ def test_format_verdict() -> None:
     ("given", "output", "said"),
     [
         (
-            np.zeros((4, 4), np.float32),
+            np.zeros((4, 4), np.float16),
             np.zeros((2, 2)),
-            r"must be uint8 or double, and not empty; got float32 \(4, 4\)",
+            r"must be of double, single, logical, uint8, .*, and not empty; got float16 \(4, 4\)",
         ),
-        (np.zeros((4, 4)), np.zeros((2, 0)), r"must be uint8 or double, and not empty; got float64 \(2, 0\)"),
-        (np.zeros(4), np.zeros((2, 2)), r"must be uint8 or double, and not empty; got float64 \(4,\)"),
-        (np.zeros((4, 4)), np.zeros((2, 2), np.uint16), "must be uint8 or double, and not empty; got uint16"),
+        (
+            np.zeros((4, 4)),
+            np.zeros((2, 0)),
+            r"must be of double, single, logical, uint8, .*, and not empty; got float64 \(2, 0\)",
+        ),
+        (
+            np.zeros(4),
+            np.zeros((2, 2)),
+            r"must be of double, single, logical, uint8, .*, and not empty; got float64 \(4,\)",
+        ),
+        (
+            np.zeros((4, 4)),
+            np.zeros((2, 2), np.int64),
+            "must be of double, single, logical, uint8, .*, and not empty; got int64",
+        ),
     ],
 )
 def test_unfit_matrices(given: NDArray[np.generic], output: NDArray[np.generic], said: str) -> None:
@@ -248,7 +351,7 @@ def test_unfit_matrices(given: NDArray[np.generic], output: NDArray[np.generic],
 def test_unfit_method_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="case: unknown method 'spline'; one of bicubic, bilinear"):
         make_reference(np.zeros((2, 2)), np.zeros((4, 4)), method="spline")
-    monkeypatch.setattr(parity, "MAX_VALUES", 15)
+    monkeypatch.setattr(references, "MAX_VALUES", 15)
     with pytest.raises(ValueError, match="case: 16 values; at most 15"):
         make_reference(np.zeros((2, 2)), np.zeros((4, 4)))
 
@@ -332,7 +435,7 @@ def test_mat_with_one_case_in_plain_variables(tmp_path: Path, name: str) -> None
         (0.5, 0.8),
         None,
         "bicubic",
-        True,
+        None,
     )
     assert reference.name == f"{path.stem} 1"
     assert compare(reference).differ == 0
@@ -342,7 +445,7 @@ def test_mat_with_one_case_in_plain_variables(tmp_path: Path, name: str) -> None
     (reference,) = read_references(path)
     assert (reference.name, reference.method, reference.size, reference.antialias) == (
         "mine",
-        "bilinear",
+        "triangle",
         (4, 11),
         False,
     )
@@ -371,7 +474,7 @@ def test_mat_of_version_4(tmp_path: Path) -> None:
     path, given = tmp_path / "reference.mat", RNG.random((9, 7))
     savemat(path, {"input": given, "output": imresize(given, 0.5), "scale": 0.5, "method": "cubic"}, format="4")
     (reference,) = read_references(path)
-    assert (reference.scale, reference.method) == ((0.5, 0.5), "bicubic")
+    assert (reference.scale, reference.method) == ((0.5, 0.5), "cubic")
     assert compare(reference).differ == 0
 
 
@@ -456,7 +559,7 @@ def test_json(tmp_path: Path) -> None:
         {"name": "by name", "input": "shared", "output": imresize(given, 0.5).tolist(), "scale": 0.5},
         {"name": "two scales", "input": "shared", "output": imresize(given, (2, 0.3)).tolist(), "scale": [2, 0.3]},
         {"name": "8 bits", "input": eight.tolist(), "output": imresize(eight, 1.5, method="bilinear").tolist(),
-         "scale": 1.5, "class": "uint8", "method": "linear"},
+         "scale": 1.5, "class": "uint8", "method": "Triangle"},
     ]  # fmt: skip
     references = list(read_references(write_json(tmp_path / "mine.json", {"cases": cases, "inputs": inputs})))
     assert [r.name for r in references] == ["by name", "two scales", "8 bits"]

@@ -93,6 +93,7 @@ class Commands:
 
         torch.set_num_threads(1)
         load_kernels()
+        load_kernels("idn_data.matlab.kernels8")
         self.template, self.scratch = folder / "template", folder / "scratch"
         rng = np.random.default_rng(0)
         for place in ("folder", "run", "readonly", "mat", "data/train_data/291", "data/test_data/Set5"):

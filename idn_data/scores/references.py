@@ -1,0 +1,221 @@
+"""References: what MATLAB's functions returned, or exact arithmetic by their rules, to compare ours with.
+
+They come as JSON (``fixtures/*.json``), as a .mat written by ``fixtures/make_reference.m``, or as a folder of pictures
+in which each input lies beside what MATLAB made of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idn_data.images.sets import find_fixtures
+from idn_data.matlab.matfile import MatFileError, read_mat
+from idn_data.matlab.sizes import find_lengths
+from idn_data.matlab.weights import BOUNDARIES, find_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from idn_data.matlab.weights import Boundary
+
+MAX_VALUES, MAX_SIDE, MIN_SCALE = 1 << 23, 1 << 13, 2.0**-11  # of a reference; beyond, it is taken for a mistake
+MAX_JSON = 16 << 20  # bytes
+
+MATLAB, EXACT = "MATLAB's own", "exact arithmetic"  # where a reference comes from
+SHIPPED = ("matlab_matrices.json", "matlab_corners.json", "exact.json")
+
+# MATLAB's classes -> ours
+_CLASSES = {"double": "float64", "single": "float32", "logical": "bool"} | {
+    name: name for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32")
+}
+_FIELDS = ("name", "input", "output", "scale", "size", "method", "antialias", "class", "boundary")
+
+
+class ReferenceFileError(ValueError):
+    """A reference that cannot be used; the message names the file and says why."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a function of MATLAB returns for an input.
+
+    input, output : (H, W) or (H, W, …) arrays; of imresize, of one of its classes.
+    Exactly one of scale (one number, or rows and columns) and size (rows, columns) is given.
+    antialias : None where MATLAB was not told. boundary : None where it is not known which border that MATLAB has.
+    corner : output is only the upper left corner of the result. origin : `MATLAB` or `EXACT`.
+    """
+
+    name: str
+    source: str
+    input: NDArray[np.generic]
+    output: NDArray[np.generic]
+    scale: float | tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    method: str = "bicubic"
+    antialias: bool | None = None
+    boundary: Boundary | None = None
+    corner: bool = False
+    function: str = "imresize"
+    origin: str = MATLAB
+
+    def __post_init__(self) -> None:
+        for array in (self.input, self.output):
+            if array.dtype.name not in _CLASSES.values() or array.ndim < 2 or 0 in array.shape:
+                raise ValueError(
+                    f"{self.name}: matrices must be of {', '.join(_CLASSES)}, and not empty; "
+                    f"got {array.dtype} {array.shape}"
+                )
+            if array.size > MAX_VALUES or max(array.shape) > MAX_SIDE:
+                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}, and {MAX_SIDE} along a side")
+        try:
+            find_kernel(self.method)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {str(error)[:200]}") from None
+        if self.boundary not in (None, *BOUNDARIES):
+            raise ValueError(f"{self.name}: unknown boundary {self.boundary!r}; one of {', '.join(BOUNDARIES)}")
+        if self.scale is not None and not min(np.ravel(self.scale)) >= MIN_SCALE:
+            raise ValueError(f"{self.name}: the scale {min(np.ravel(self.scale)):g} is too small; at least {MIN_SCALE}")
+
+    def shape(self) -> tuple[int, ...]:
+        """What imresize should return has this shape, by its rules."""
+        lengths = find_lengths((self.input.shape[0], self.input.shape[1]), self.scale, self.size)[1]
+        return (*lengths, *self.input.shape[2:])
+
+
+def read_references(path: Path | str) -> Iterator[Reference]:
+    """References of a .json or .mat file, or of a folder: its pictures, and the .json and .mat files in it.
+
+    Raises
+    ------
+    ReferenceFileError
+        Nothing to compare, or something unreadable.
+    """
+    from idn_data.scores.referencepictures import read_pictures
+
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".json", ".mat"))
+        found = 0
+        for reference in read_pictures(path):
+            found += 1
+            yield reference
+        for file in files:
+            found += 1
+            yield from read_references(file)
+        if not found:
+            raise ReferenceFileError(
+                f"{path}: nothing to compare; it needs pictures such as a.png beside a_down_x2.png, or a .mat or .json"
+            )
+    elif not path.exists():
+        raise ReferenceFileError(f"{path}: no such file or folder")
+    elif path.suffix.lower() == ".json":
+        yield from _read_json(path)
+    elif path.suffix.lower() == ".mat":
+        yield from _read_mat(path)
+    else:
+        raise ReferenceFileError(f"{path}: a reference is a folder of pictures, a .mat or a .json")
+
+
+def read_shipped() -> Iterator[Reference]:
+    """The references that come with the package."""
+    for name in SHIPPED:
+        yield from _read_json(find_fixtures() / name)
+
+
+def _make_array(value: object, kind: object) -> NDArray[np.generic]:
+    """A matrix of MATLAB's class `kind`; without one, of its own class if MATLAB has it, else double."""
+    array = np.asarray(value)
+    if kind is None:
+        return array if array.dtype.name in _CLASSES.values() else array.astype(np.float64)
+    if not isinstance(kind, str) or kind not in _CLASSES:
+        raise ValueError(f"unknown class {str(kind)[:40]!r}; one of {', '.join(_CLASSES)}")
+    dtype = np.dtype(_CLASSES[kind])
+    wide = array.astype(np.float64)
+    if dtype.kind in "uib":
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if not ((wide >= low) & (wide <= high) & (wide % 1 == 0)).all():
+            raise ValueError(f"values outside {low}…{high} in a {kind} matrix")
+    with np.errstate(over="ignore"):  # a stranger's values
+        return wide.astype(dtype)  # safe: checked just above, and single is what it says
+
+
+def _make_reference(name: str, source: str, fields: dict[str, Any], content: dict[str, Any]) -> Reference:
+    """A reference from the fields of a JSON case or a MATLAB struct; content : `inputs` by name, and the `origin`."""
+    raw = fields["input"]
+    given = content["inputs"][raw] if isinstance(raw, str) else raw
+    kind = fields.get("class")
+    size, scale = fields.get("size"), fields.get("scale")
+    numbers = np.ravel(np.asarray(size if size is not None and np.size(size) else scale, dtype=np.float64))
+    if not 1 <= len(numbers) <= 2 or not np.isfinite(numbers).all() or (numbers <= 0).any():
+        raise ValueError("needs a scale or a size, one or two positive numbers")
+    if size is not None and np.size(size) and (numbers % 1).any():
+        raise ValueError(f"size must be whole numbers; got {numbers.tolist()}")
+    origin, antialias = content.get("origin", MATLAB), fields.get("antialias")
+    boundary = fields.get("boundary") or ("symmetric" if origin == EXACT else None)
+    common: dict[str, Any] = {
+        "name": name,
+        "source": source,
+        "input": _make_array(given, kind),
+        "output": _make_array(fields["output"], kind),
+        "method": str(fields.get("method", "bicubic")),
+        "antialias": None if antialias is None or not np.size(antialias) else bool(np.all(antialias)),
+        "boundary": boundary if boundary is None else str(boundary),
+        "corner": bool(fields.get("corner", False)),
+        "function": str(fields.get("function", "imresize")),
+        "origin": origin,
+    }
+    if size is not None and np.size(size):
+        return Reference(size=(int(numbers[0]), int(numbers[-1])), **common)
+    return Reference(scale=(float(numbers[0]), float(numbers[-1])), **common)
+
+
+def _read_json(path: Path) -> Iterator[Reference]:
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise ValueError(f"over {MAX_JSON >> 20} MiB")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cases = content["cases"]
+        known = {"inputs": content.get("inputs", {}), "origin": EXACT if content.get("exact") is True else MATLAB}
+        if not cases:
+            raise ValueError("it holds no case")
+        for case in cases:
+            yield _make_reference(str(case["name"]), path.name, case, known)
+    except OSError as error:
+        raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise ReferenceFileError(f"{path}: not a file of references ({reason}); see fixtures/README.md") from None
+
+
+def _read_mat(path: Path) -> Iterator[Reference]:
+    try:
+        content = read_mat(path, ("cases", *_FIELDS))
+    except MatFileError as error:
+        raise ReferenceFileError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
+    try:
+        structs = content.get("cases", [content])  # without, one case, its fields as plain variables
+        if isinstance(structs, list) and not structs:
+            raise ValueError("it holds no case")
+        for number, fields in enumerate(structs if isinstance(structs, list) else [{}], 1):
+            if "input" not in fields or "output" not in fields:
+                raise ValueError("it holds neither a struct array 'cases' nor the variables 'input' and 'output'")
+            texts = {key: value for key in ("method", "class", "boundary") if isinstance(value := fields.get(key), str)}
+            plain = {key: np.array(value) if isinstance(value, str) else value for key, value in fields.items()}
+            for key in ("class", "boundary"):
+                plain.pop(key, None)
+            name = fields["name"] if isinstance(fields.get("name"), str) else f"{path.stem} {number}"
+            yield _make_reference(name, path.name, {**plain, "method": "bicubic", **texts}, {})
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ReferenceFileError(
+            f"{path}: not a file of references ({reason}); see fixtures/make_reference.m"
+        ) from None
