@@ -129,10 +129,7 @@ def imresize(
         return _resize_integers(image, steps)
     result = image.to(steps[0].bands[0].weights.dtype)
     for step in steps:
-        if result.requires_grad and not torch.compiler.is_compiling():
-            result = _Product.apply(result, step)  # type: ignore[no-untyped-call]  # torch leaves it open
-        else:  # quicker to start; torch finds the gradient, where one is wanted
-            result = _multiply(step.bands, result, step.axis)
+        result = _resample(result, step)
     return result.to(image.dtype)
 
 
@@ -172,6 +169,13 @@ def _products_are_exact() -> bool:
         return False
 
 
+def _resample(x: Tensor, resampling: Resampling) -> Tensor:
+    if x.requires_grad and not torch.compiler.is_compiling():
+        result: Tensor = _Product.apply(x, resampling)  # type: ignore[no-untyped-call]  # torch leaves it open
+        return result
+    return _multiply(resampling.bands, x, resampling.axis)  # quicker to start; a compiler finds the gradient itself
+
+
 class _Product(torch.autograd.Function):
     """Resample one axis.
 
@@ -188,7 +192,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Product.apply(gradient, ctx.resampling.flip()), None  # type: ignore[no-untyped-call]  # as above
+        return _resample(gradient, ctx.resampling.flip()), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int, None], x: Tensor, resampling: Resampling) -> tuple[Tensor, int]:
