@@ -1,6 +1,6 @@
 # make demo   sets everything up and runs the whole way on photographs that a dependency ships
 # make test   sets everything up and runs the checks and the tests; IDN_DATA=<data root> adds those on the real images
-# make check  the quick part of it: rules of style
+# make check  the quick part of it: style and types
 #
 # PYTHON=…  the interpreter that .venv is made with; VENV=… another folder for it, for a second interpreter
 # TORCH=…   what pip is to be told of torch, where its default build is not wanted: on Linux that one has CUDA, 3 GB to
@@ -20,6 +20,7 @@ test: check
 check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/bench_imresize.py
