@@ -57,6 +57,18 @@ def round_row(row, rounding, low, high):
 
 
 @njit(**OPTIONS)
+def sum_few_rows(source, weights, indices, i, row):
+    """`sum_rows` for fewer than four taps: those of nearest, box and bilinear."""
+    w0, s0 = weights[i, 0], source[indices[i, 0]]
+    for j in range(row.shape[0]):
+        row[j] = w0 * s0[j]
+    for p in range(1, weights.shape[1]):
+        w0, s0 = weights[i, p], source[indices[i, p]]
+        for j in range(row.shape[0]):
+            row[j] = row[j] + w0 * s0[j]
+
+
+@njit(**OPTIONS)
 def sum_rows(source, weights, indices, i, row):
     """One output row of the vertical pass: ``row[j] = Σ_p weights[i, p] · source[indices[i, p], j]``.
 
@@ -65,20 +77,15 @@ def sum_rows(source, weights, indices, i, row):
     """
     width = row.shape[0]
     taps = weights.shape[1]
-    p = 0
-    if taps >= 4:
-        w0, w1, w2, w3 = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
-        s0, s1 = source[indices[i, 0]], source[indices[i, 1]]
-        s2, s3 = source[indices[i, 2]], source[indices[i, 3]]
-        for j in range(width):
-            row[j] = w0 * s0[j] + w1 * s1[j] + w2 * s2[j] + w3 * s3[j]
-        p = 4
-    else:
-        w0 = weights[i, 0]
-        s0 = source[indices[i, 0]]
-        for j in range(width):
-            row[j] = w0 * s0[j]
-        p = 1
+    if taps < 4:
+        sum_few_rows(source, weights, indices, i, row)
+        return
+    w0, w1, w2, w3 = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
+    s0, s1 = source[indices[i, 0]], source[indices[i, 1]]
+    s2, s3 = source[indices[i, 2]], source[indices[i, 3]]
+    for j in range(width):
+        row[j] = w0 * s0[j] + w1 * s1[j] + w2 * s2[j] + w3 * s3[j]
+    p = 4
     while p + 4 <= taps:
         w0, w1, w2, w3 = weights[i, p], weights[i, p + 1], weights[i, p + 2], weights[i, p + 3]
         s0, s1 = source[indices[i, p]], source[indices[i, p + 1]]
@@ -99,34 +106,25 @@ def sum_columns(tile, weights, indices, channels, out):
     """Eight output rows of the horizontal pass: ``out[r, j·C + c] = Σ_p weights[j, p] · tile[indices[j, p]·C + c, r]``.
 
     tile : (W·C, 8) float64, eight rows side by side, so that one vector holds the same pixel of eight rows;
-    weights : (n, P) float64; indices : (n, P) uintp, 0-based pixels; out : (8, n·C), any pixel type.
+    weights : (n, P) float64, P >= 4; indices : (n, P) uintp, 0-based pixels; out : (8, n·C), any pixel type.
     """
     o0, o1, o2, o3, o4, o5, o6, o7 = out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7]
     step = np.uintp(channels)
-    taps = weights.shape[1]
     for j in range(weights.shape[0]):
         for c in range(channels):
             lane = np.uintp(c)
-            w0 = weights[j, 0]
-            t0 = tile[indices[j, 0] * step + lane]
-            if taps >= 4:
-                w1, w2, w3 = weights[j, 1], weights[j, 2], weights[j, 3]
-                t1 = tile[indices[j, 1] * step + lane]
-                t2, t3 = tile[indices[j, 2] * step + lane], tile[indices[j, 3] * step + lane]
-                a0 = w0 * t0[0] + w1 * t1[0] + w2 * t2[0] + w3 * t3[0]
-                a1 = w0 * t0[1] + w1 * t1[1] + w2 * t2[1] + w3 * t3[1]
-                a2 = w0 * t0[2] + w1 * t1[2] + w2 * t2[2] + w3 * t3[2]
-                a3 = w0 * t0[3] + w1 * t1[3] + w2 * t2[3] + w3 * t3[3]
-                a4 = w0 * t0[4] + w1 * t1[4] + w2 * t2[4] + w3 * t3[4]
-                a5 = w0 * t0[5] + w1 * t1[5] + w2 * t2[5] + w3 * t3[5]
-                a6 = w0 * t0[6] + w1 * t1[6] + w2 * t2[6] + w3 * t3[6]
-                a7 = w0 * t0[7] + w1 * t1[7] + w2 * t2[7] + w3 * t3[7]
-                first = 4
-            else:
-                a0, a1, a2, a3 = w0 * t0[0], w0 * t0[1], w0 * t0[2], w0 * t0[3]
-                a4, a5, a6, a7 = w0 * t0[4], w0 * t0[5], w0 * t0[6], w0 * t0[7]
-                first = 1
-            for p in range(first, taps):
+            w0, w1, w2, w3 = weights[j, 0], weights[j, 1], weights[j, 2], weights[j, 3]
+            t0, t1 = tile[indices[j, 0] * step + lane], tile[indices[j, 1] * step + lane]
+            t2, t3 = tile[indices[j, 2] * step + lane], tile[indices[j, 3] * step + lane]
+            a0 = w0 * t0[0] + w1 * t1[0] + w2 * t2[0] + w3 * t3[0]
+            a1 = w0 * t0[1] + w1 * t1[1] + w2 * t2[1] + w3 * t3[1]
+            a2 = w0 * t0[2] + w1 * t1[2] + w2 * t2[2] + w3 * t3[2]
+            a3 = w0 * t0[3] + w1 * t1[3] + w2 * t2[3] + w3 * t3[3]
+            a4 = w0 * t0[4] + w1 * t1[4] + w2 * t2[4] + w3 * t3[4]
+            a5 = w0 * t0[5] + w1 * t1[5] + w2 * t2[5] + w3 * t3[5]
+            a6 = w0 * t0[6] + w1 * t1[6] + w2 * t2[6] + w3 * t3[6]
+            a7 = w0 * t0[7] + w1 * t1[7] + w2 * t2[7] + w3 * t3[7]
+            for p in range(4, weights.shape[1]):
                 w0 = weights[j, p]
                 t0 = tile[indices[j, p] * step + lane]
                 a0 += w0 * t0[0]
@@ -149,6 +147,19 @@ def sum_columns(tile, weights, indices, channels, out):
 
 
 @njit(**OPTIONS)
+def sum_few_columns(tile, weights, indices, channels, out):
+    """`sum_columns` for fewer than four taps: those of nearest, box and bilinear."""
+    step = np.uintp(channels)
+    for j in range(weights.shape[0]):
+        for c in range(channels):
+            for r in range(BLOCK):
+                total = weights[j, 0] * tile[indices[j, 0] * step + np.uintp(c), r]
+                for p in range(1, weights.shape[1]):
+                    total += weights[j, p] * tile[indices[j, p] * step + np.uintp(c), r]
+                out[r, j * channels + c] = total
+
+
+@njit(**OPTIONS)
 def transpose_block(rows, tile):
     """``tile[j, r] = rows[r, j]``; rows (8, W) float64, tile (W, 8) float64."""
     for j in range(rows.shape[1]):
@@ -161,7 +172,8 @@ def store_rows(rows, count, rounding, low, high, out):
     """Copy the first `count` of the eight float64 `rows` to `out`, rounded as `round_row` does."""
     for r in range(count):
         row = rows[r]
-        round_row(row, rounding, low, high)
+        if rounding != AS_IT_IS:
+            round_row(row, rounding, low, high)
         for j in range(row.shape[0]):
             out[r, j] = row[j]
 
@@ -173,7 +185,7 @@ def resize_rows_then_columns(source, wv, iv, wh, ih, channels, rounding, low, hi
     source : (H, W·C) and out : (h, w·C), the same pixel type; wv, iv : (h, P) vertical weights and 0-based rows;
     wh, ih : (w, Q) horizontal weights and 0-based pixels. Both passes round their sums as `round_row` does.
     """
-    height, width = wv.shape[0], source.shape[1]
+    height, width, few = wv.shape[0], source.shape[1], wh.shape[1] < 4
     rows = np.zeros((BLOCK, width))
     tile = np.empty((width, BLOCK))
     result = np.empty((BLOCK, out.shape[1]))
@@ -181,9 +193,13 @@ def resize_rows_then_columns(source, wv, iv, wh, ih, channels, rounding, low, hi
         count = min(BLOCK, height - i)
         for r in range(count):
             sum_rows(source, wv, iv, i + r, rows[r])
-            round_row(rows[r], rounding, low, high)
+            if rounding != AS_IT_IS:
+                round_row(rows[r], rounding, low, high)
         transpose_block(rows, tile)
-        if rounding == TO_WHOLE or count < BLOCK:
+        if few:
+            sum_few_columns(tile, wh, ih, channels, result)
+            store_rows(result, count, rounding, low, high, out[i : i + count])
+        elif rounding == TO_WHOLE or count < BLOCK:
             sum_columns(tile, wh, ih, channels, result)
             store_rows(result, count, rounding, low, high, out[i : i + count])
         else:  # the cast to the pixel type rounds to single
@@ -208,7 +224,10 @@ def resize_columns_then_rows(source, wv, iv, wh, ih, channels, rounding, low, hi
             for j in range(width):
                 rows[r, j] = source[i + r, j]
         transpose_block(rows, tile)
-        sum_columns(tile, wh, ih, channels, result)
+        if wh.shape[1] < 4:
+            sum_few_columns(tile, wh, ih, channels, result)
+        else:
+            sum_columns(tile, wh, ih, channels, result)
         store_rows(result, count, rounding, low, high, between[i : i + count])
     for i in range(wv.shape[0]):
         sum_rows(between, wv, iv, i, result[0])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Pixel = TypeVar("Pixel", bound=np.generic)  # the result's type is the image's
 
 _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64", "bool")
+_DTYPES = frozenset(map(np.dtype, _TYPES))
 _REMEDIES = {
     "c": "resize its real and imaginary parts",
     "O": "make it an array of numbers",
@@ -148,10 +149,10 @@ def _resize_doubles(
 
 def _check_image(image: object) -> NDArray[np.generic]:
     """The image as an array in this machine's byte order, of a type and a shape that can be resized."""
-    if type(image).__module__.split(".")[0] == "torch":
+    if not isinstance(image, np.ndarray) and type(image).__module__.split(".")[0] == "torch":
         raise TypeError("imresize takes numpy arrays; got a torch tensor: use idn_train.imresize")
     array = np.asarray(image)
-    if array.dtype.name not in _TYPES or not array.dtype.isnative:
+    if array.dtype not in _DTYPES or not array.dtype.isnative:
         remedy = next((text for kinds, text in _REMEDIES.items() if array.dtype.kind in kinds), "convert it first")
         if not array.dtype.isnative:
             remedy = "convert it with astype(image.dtype.newbyteorder('='))"

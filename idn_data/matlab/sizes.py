@@ -54,12 +54,18 @@ def find_lengths(
 
 
 def _apply_scale(shape: tuple[int, int], scale: Scale) -> tuple[tuple[float, float], tuple[int, int]]:
-    pair: tuple[float, ...] = (scale, scale) if not isinstance(scale, Iterable) else tuple(scale)
+    pair: tuple[float, ...] = (scale, scale) if isinstance(scale, (float, int)) else _spread(scale)
     if len(pair) != 2 or not all(isinstance(s, Real) and math.isfinite(s) and s > 0 for s in pair):
         raise ValueError(f"scale must be one positive number or two (rows, columns); got {scale!r}")
     vertical, horizontal = float(pair[0]), float(pair[1])
-    rows, columns = (min(s * n, MAX_LENGTH + 1) for s, n in zip((vertical, horizontal), shape, strict=True))
-    return (vertical, horizontal), (math.ceil(rows), math.ceil(columns))
+    most = MAX_LENGTH + 1
+    return (vertical, horizontal), (
+        math.ceil(min(vertical * shape[0], most)), math.ceil(min(horizontal * shape[1], most)),
+    )  # fmt: skip
+
+
+def _spread(scale: Scale) -> tuple[float, ...]:
+    return tuple(scale) if isinstance(scale, Iterable) else (scale, scale)
 
 
 def _apply_size(shape: tuple[int, int], size: Size | None) -> tuple[tuple[float, float], tuple[int, int]]:
