@@ -36,7 +36,8 @@ from idn_data.patches.hdf5 import MAX_CHUNK
 from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.verify import verify_patches
 from idn_data.scores.parity import compare
-from idn_data.scores.references import MAX_JSON, MAX_SIDE, MIN_SCALE, ReferenceFileError, read_references
+from idn_data.scores.reference import MAX_SIDE, MIN_SCALE, ReferenceFileError
+from idn_data.scores.references import MAX_JSON, read_references
 from idn_train import metrics
 from idn_train.photos import read_photo, save_photo
 from idn_train.weightfile import read_tensors

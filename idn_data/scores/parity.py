@@ -15,7 +15,7 @@ from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.recipe import SCALES
 from idn_data.scores.benchmark import evaluate
 from idn_data.scores.methods import BICUBIC
-from idn_data.scores.references import EXACT, MATLAB, Reference
+from idn_data.scores.reference import EXACT, MATLAB, Reference
 from idn_data.scores.sets import TestSet
 
 if TYPE_CHECKING:

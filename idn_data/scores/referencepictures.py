@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from idn_data.images.decode import ImageError, list_images, read_image
 from idn_data.images.variants import modcrop
-from idn_data.scores.references import Reference, ReferenceFileError
+from idn_data.scores.reference import Reference, ReferenceFileError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""References: what MATLAB's functions returned, or exact arithmetic by their rules, to compare ours with.
+"""Reading references: what MATLAB's functions returned, or exact arithmetic by their rules, to compare ours with.
 
 They come as JSON (``fixtures/*.json``), as a .mat written by ``fixtures/make_reference.m``, or as a folder of pictures
 in which each input lies beside what MATLAB made of it.
@@ -7,7 +7,6 @@ in which each input lies beside what MATLAB made of it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,78 +14,19 @@ import numpy as np
 
 from idn_data.images.sets import find_fixtures
 from idn_data.matlab.matfile import MatFileError, read_mat
-from idn_data.matlab.sizes import find_lengths
-from idn_data.matlab.weights import BOUNDARIES, find_kernel
+from idn_data.scores.reference import CLASSES, EXACT, MATLAB, Reference, ReferenceFileError
+from idn_data.scores.referencepictures import read_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from idn_data.matlab.weights import Boundary
-
-MAX_VALUES, MAX_SIDE, MIN_SCALE = 1 << 23, 1 << 13, 2.0**-11  # of a reference; beyond, it is taken for a mistake
 MAX_JSON = 16 << 20  # bytes
 
-MATLAB, EXACT = "MATLAB's own", "exact arithmetic"  # where a reference comes from
 SHIPPED = ("matlab_matrices.json", "matlab_corners.json", "exact.json")
 
-# MATLAB's classes -> ours
-_CLASSES = {"double": "float64", "single": "float32", "logical": "bool"} | {
-    name: name for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32")
-}
 _FIELDS = ("name", "input", "output", "scale", "size", "method", "antialias", "class", "boundary")
-
-
-class ReferenceFileError(ValueError):
-    """A reference that cannot be used; the message names the file and says why."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a function of MATLAB returns for an input.
-
-    input, output : (H, W) or (H, W, …) arrays; of imresize, of one of its classes.
-    Exactly one of scale (one number, or rows and columns) and size (rows, columns) is given.
-    antialias : None where MATLAB was not told. boundary : None where it is not known which border that MATLAB has.
-    corner : output is only the upper left corner of the result. origin : `MATLAB` or `EXACT`.
-    """
-
-    name: str
-    source: str
-    input: NDArray[np.generic]
-    output: NDArray[np.generic]
-    scale: float | tuple[float, float] | None = None
-    size: tuple[int, int] | None = None
-    method: str = "bicubic"
-    antialias: bool | None = None
-    boundary: Boundary | None = None
-    corner: bool = False
-    function: str = "imresize"
-    origin: str = MATLAB
-
-    def __post_init__(self) -> None:
-        for array in (self.input, self.output):
-            if array.dtype.name not in _CLASSES.values() or array.ndim < 2 or 0 in array.shape:
-                raise ValueError(
-                    f"{self.name}: matrices must be of {', '.join(_CLASSES)}, and not empty; "
-                    f"got {array.dtype} {array.shape}"
-                )
-            if array.size > MAX_VALUES or max(array.shape) > MAX_SIDE:
-                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}, and {MAX_SIDE} along a side")
-        try:
-            find_kernel(self.method)
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {str(error)[:200]}") from None
-        if self.boundary not in (None, *BOUNDARIES):
-            raise ValueError(f"{self.name}: unknown boundary {self.boundary!r}; one of {', '.join(BOUNDARIES)}")
-        if self.scale is not None and not min(np.ravel(self.scale)) >= MIN_SCALE:
-            raise ValueError(f"{self.name}: the scale {min(np.ravel(self.scale)):g} is too small; at least {MIN_SCALE}")
-
-    def shape(self) -> tuple[int, ...]:
-        """What imresize should return has this shape, by its rules."""
-        lengths = find_lengths((self.input.shape[0], self.input.shape[1]), self.scale, self.size)[1]
-        return (*lengths, *self.input.shape[2:])
 
 
 def read_references(path: Path | str) -> Iterator[Reference]:
@@ -97,8 +37,6 @@ def read_references(path: Path | str) -> Iterator[Reference]:
     ReferenceFileError
         Nothing to compare, or something unreadable.
     """
-    from idn_data.scores.referencepictures import read_pictures
-
     path = Path(path)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".json", ".mat"))
@@ -133,10 +71,10 @@ def _make_array(value: object, kind: object) -> NDArray[np.generic]:
     """A matrix of MATLAB's class `kind`; without one, of its own class if MATLAB has it, else double."""
     array = np.asarray(value)
     if kind is None:
-        return array if array.dtype.name in _CLASSES.values() else array.astype(np.float64)
-    if not isinstance(kind, str) or kind not in _CLASSES:
-        raise ValueError(f"unknown class {str(kind)[:40]!r}; one of {', '.join(_CLASSES)}")
-    dtype = np.dtype(_CLASSES[kind])
+        return array if array.dtype.name in CLASSES.values() else array.astype(np.float64)
+    if not isinstance(kind, str) or kind not in CLASSES:
+        raise ValueError(f"unknown class {str(kind)[:40]!r}; one of {', '.join(CLASSES)}")
+    dtype = np.dtype(CLASSES[kind])
     wide = array.astype(np.float64)
     if dtype.kind in "uib":
         low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

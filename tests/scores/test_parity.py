@@ -22,7 +22,7 @@ from idn_data.images.variants import modcrop
 from idn_data.matlab.classes import im2double, im2uint8
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import METHODS
-from idn_data.scores import references
+from idn_data.scores import reference as reference_module
 from idn_data.scores.parity import (
     TOLERANCE,
     Verdict,
@@ -33,7 +33,8 @@ from idn_data.scores.parity import (
     group_by_function,
     summarize,
 )
-from idn_data.scores.references import EXACT, MATLAB, Reference, ReferenceFileError, read_references, read_shipped
+from idn_data.scores.reference import EXACT, MATLAB, Reference, ReferenceFileError
+from idn_data.scores.references import read_references, read_shipped
 from idn_data.scores.sets import open_set
 
 if TYPE_CHECKING:
@@ -351,7 +352,7 @@ def test_unfit_matrices(given: NDArray[np.generic], output: NDArray[np.generic],
 def test_unfit_method_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="case: unknown method 'spline'; one of bicubic, bilinear"):
         make_reference(np.zeros((2, 2)), np.zeros((4, 4)), method="spline")
-    monkeypatch.setattr(references, "MAX_VALUES", 15)
+    monkeypatch.setattr(reference_module, "MAX_VALUES", 15)
     with pytest.raises(ValueError, match="case: 16 values; at most 15"):
         make_reference(np.zeros((2, 2)), np.zeros((4, 4)))
 

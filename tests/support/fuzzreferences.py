@@ -15,7 +15,7 @@ from support.fuzzing import Rng, mutate, pick
 from support.mat73 import save_mat73
 
 from idn_data.matlab.compiled import load_kernels
-from idn_data.scores import parity, references, testset
+from idn_data.scores import parity, reference, references, testset
 
 
 def _cases(rng: Rng) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _make_mat73(rng: Rng, path: Path) -> bytes:
 class Mat:
     """`read_references` of a .mat, and the comparison, as validate --reference does."""
 
-    allowed: tuple[type, ...] = (references.ReferenceFileError, ValueError)
+    allowed: tuple[type, ...] = (reference.ReferenceFileError, ValueError)
 
     def __init__(self, folder: Path) -> None:
         load_kernels()  # where they must be compiled, that takes longer than any input may
@@ -132,8 +132,8 @@ class Mat:
 
     def read(self) -> None:
         """Every case, compared."""
-        for reference in references.read_references(self.path):
-            parity.format_verdict(parity.compare(reference))
+        for case in references.read_references(self.path):
+            parity.format_verdict(parity.compare(case))
 
 
 class Json(Mat):

@@ -1,0 +1,76 @@
+"""A reference: what a function of MATLAB returned for an input, or exact arithmetic by its rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idn_data.matlab.sizes import find_lengths
+from idn_data.matlab.weights import BOUNDARIES, find_kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from idn_data.matlab.weights import Boundary
+
+MAX_VALUES, MAX_SIDE, MIN_SCALE = 1 << 23, 1 << 13, 2.0**-11  # of a reference; beyond, it is taken for a mistake
+
+MATLAB, EXACT = "MATLAB's own", "exact arithmetic"  # where a reference comes from
+
+# MATLAB's classes -> ours
+CLASSES = {"double": "float64", "single": "float32", "logical": "bool"} | {
+    name: name for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32")
+}
+
+
+class ReferenceFileError(ValueError):
+    """A reference that cannot be used; the message names the file and says why."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a function of MATLAB returns for an input.
+
+    input, output : (H, W) or (H, W, …) arrays; of imresize, of one of its classes.
+    Exactly one of scale (one number, or rows and columns) and size (rows, columns) is given.
+    antialias : None where MATLAB was not told. boundary : None where it is not known which border that MATLAB has.
+    corner : output is only the upper left corner of the result. origin : `MATLAB` or `EXACT`.
+    """
+
+    name: str
+    source: str
+    input: NDArray[np.generic]
+    output: NDArray[np.generic]
+    scale: float | tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    method: str = "bicubic"
+    antialias: bool | None = None
+    boundary: Boundary | None = None
+    corner: bool = False
+    function: str = "imresize"
+    origin: str = MATLAB
+
+    def __post_init__(self) -> None:
+        for array in (self.input, self.output):
+            if array.dtype.name not in CLASSES.values() or array.ndim < 2 or 0 in array.shape:
+                raise ValueError(
+                    f"{self.name}: matrices must be of {', '.join(CLASSES)}, and not empty; "
+                    f"got {array.dtype} {array.shape}"
+                )
+            if array.size > MAX_VALUES or max(array.shape) > MAX_SIDE:
+                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}, and {MAX_SIDE} along a side")
+        try:
+            find_kernel(self.method)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {str(error)[:200]}") from None
+        if self.boundary not in (None, *BOUNDARIES):
+            raise ValueError(f"{self.name}: unknown boundary {self.boundary!r}; one of {', '.join(BOUNDARIES)}")
+        if self.scale is not None and not min(np.ravel(self.scale)) >= MIN_SCALE:
+            raise ValueError(f"{self.name}: the scale {min(np.ravel(self.scale)):g} is too small; at least {MIN_SCALE}")
+
+    def shape(self) -> tuple[int, ...]:
+        """What imresize should return has this shape, by its rules."""
+        lengths = find_lengths((self.input.shape[0], self.input.shape[1]), self.scale, self.size)[1]
+        return (*lengths, *self.input.shape[2:])
