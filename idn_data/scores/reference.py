@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idn_data.matlab.sizes import find_lengths
-from idn_data.matlab.weights import BOUNDARIES, find_kernel
+from idn_data.matlab.weights import BOUNDARIES, METHODS, find_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,14 +63,18 @@ class Reference:
                 raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}, and {MAX_SIDE} along a side")
         try:
             find_kernel(self.method)
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {str(error)[:200]}") from None
+        except ValueError:
+            raise ValueError(
+                f"{self.name}: unknown method {self.method[:40]!r}; one of {', '.join(METHODS)}, cubic, triangle"
+            ) from None
         if self.boundary not in (None, *BOUNDARIES):
             raise ValueError(f"{self.name}: unknown boundary {self.boundary!r}; one of {', '.join(BOUNDARIES)}")
         if self.scale is not None and not min(np.ravel(self.scale)) >= MIN_SCALE:
             raise ValueError(f"{self.name}: the scale {min(np.ravel(self.scale)):g} is too small; at least {MIN_SCALE}")
 
     def shape(self) -> tuple[int, ...]:
-        """What imresize should return has this shape, by its rules."""
-        lengths = find_lengths((self.input.shape[0], self.input.shape[1]), self.scale, self.size)[1]
-        return (*lengths, *self.input.shape[2:])
+        """What imresize should return has this shape, by its rules, however large."""
+        rows, columns = self.input.shape[:2]
+        vertical, horizontal = np.broadcast_to(1.0 if self.scale is None else self.scale, 2).tolist()
+        asked = self.size or (math.ceil(vertical * rows), math.ceil(horizontal * columns))
+        return (*asked, *self.input.shape[2:])
