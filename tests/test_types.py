@@ -53,10 +53,11 @@ make_variants      right type   type  type  type    type    type  type  type  ri
 
 NO_IMAGES = {  # public names that take no image as an array
     "BOUNDARIES", "Boundary", "METHODS", "Method", "PatchDataset", "PatchFile", "Plan", "Recipe", "Reduction",
-    "choose_reduction", "compute_weights", "draw_figure", "evaluate", "fspecial", "make_lr", "make_test", "make_train",
-    "open_set", "plan_train", "read_caffemodel", "read_image", "read_photo", "read_y", "score_pictures",
+    "choose_reduction", "compute_weights", "draw_figure", "evaluate", "fspecial", "identify", "make_lr", "make_test",
+    "make_train", "open_set", "plan_train", "read_caffemodel", "read_image", "read_photo", "read_y", "score_pictures",
 }  # fmt: skip
-NO_IMAGES_IN_TRAIN = {"IDN", "load_caffemodel", "load_weights", "save_weights"}  # tensors, files
+# files, and tensors, whose types are tests/train/test_tensors.py's
+NO_IMAGES_IN_TRAIN = {"IDN", "imresize", "load_caffemodel", "load_weights", "save_weights"}
 
 SAID = {
     "type": (TypeError, r"takes (a numpy array|numpy arrays|uint8|uint8, .*); got (\w+\.)?\w+"),

@@ -117,6 +117,7 @@ class State:
 
         from idn_train import runstate
         from idn_train.config import make_config
+        from idn_train.learner import Learner
         from idn_train.optimizer import make_optimizers
 
         self.allowed: tuple[type, ...] = (runstate.TrainingError,)
@@ -131,15 +132,13 @@ class State:
         def open_run() -> Any:
             torch.manual_seed(0)
             network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 4, 3))
+            network.scale = 2  # as a weight file says it
             config = make_config(2, "pretrain", "express", steps=50)
             optimizers = make_optimizers(network, config)
             averaged = AveragedModel(network)
-            return (
-                network,
-                averaged,
-                optimizers,
-                runstate.RunState(self.folder, config, Data(), None, 0.0, network, averaged, optimizers),
-            )  # type: ignore[arg-type]
+            learner = Learner(network, optimizers, averaged, torch.ones(()))  # type: ignore[arg-type]
+            run = runstate.RunState(self.folder, config, Data(), None, 0.0, learner)  # type: ignore[arg-type]
+            return network, averaged, optimizers, run
 
         def step(network: Any, averaged: Any, optimizers: Any) -> None:
             network(torch.ones(1, 1, 8, 8)).square().sum().backward()
