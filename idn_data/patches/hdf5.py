@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import math
-import zlib
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 
 from idn_data.access import explain_refusal, find_obstacle
+from idn_data.matlab.hdf5 import check_chunks
 from idn_data.patches.header import to_plain
 
 if TYPE_CHECKING:
@@ -99,8 +98,7 @@ def read_attributes(file: h5py.File) -> dict[str, object]:
 def read_rows(data: h5py.Dataset, first: int, last: int) -> NDArray[Any]:
     """Rows first…last-1 of a dataset, none of whose chunks unpacks beyond its size."""
     try:
-        if data.compression or data.shuffle or data.fletcher32:
-            _check_inflation(data, first, last)
+        check_chunks(data, first, last)
         rows: NDArray[Any] = data[first:last]
         return rows
     except (OSError, RuntimeError, ValueError) as error:
@@ -108,21 +106,3 @@ def read_rows(data: h5py.Dataset, first: int, last: int) -> NDArray[Any]:
         raise PatchFileError(
             f"{data.file.filename}: {where} cannot be read ({said}); copy or make the file again"
         ) from None
-
-
-def _check_inflation(data: h5py.Dataset, first: int, last: int) -> None:
-    """Unpack the chunks of some rows, none of them beyond its size: HDF5 itself would go on for ever."""
-    assert data.chunks is not None
-    size, rows = math.prod(data.chunks) * data.dtype.itemsize, data.chunks[0]
-    spans = [range(0, n, c) for n, c in zip(data.shape[1:], data.chunks[1:], strict=True)]
-    for place in product(range(first // rows * rows, last, rows), *spans):
-        if (stored := data.id.get_chunk_info_by_coord(place).size) > 2 * size + 4096:
-            raise ValueError(f"a chunk of {size:,} bytes claims {stored:,} in the file")
-        skipped, packed = data.id.read_direct_chunk(place)
-        plain = data.compression is None or skipped >> data.shuffle & 1  # a bit for each filter, in their order
-        try:
-            unpacked = b"" if plain else zlib.decompressobj().decompress(packed, size + 1)
-        except zlib.error:
-            return  # HDF5 says so as well
-        if len(unpacked) > size:
-            raise ValueError(f"a chunk unpacks to more than its {size:,} bytes")
