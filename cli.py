@@ -524,7 +524,7 @@ def inspect_command(
     if not write_json(json_file, facts) and not quiet:
         attributes = facts.pop("attributes")
         facts.pop("damaged_rows", None)  # said below
-        for name, value in {**attributes, **facts}.items():  # type: ignore[dict-item]
+        for name, value in {**attributes, **facts}.items():  # type: ignore[dict-item]  # it is a dict
             click.echo(f"{name:<18}{value}")
     if any(len(rows) for rows in damage.values()):
         raise PatchFileError(patches.describe_damage(damage))

@@ -89,8 +89,8 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
             weight_decay=0.0 if given.get("muon_rate") == 0 else 0.3,  # Adam's alone would lie in the gradient
             reconstruction_std=0.001, average=0.998,
         )  # fmt: skip
-    # the values come from the command line; Config checks them
-    return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    known = {name: value for name, value in given.items() if value is not None}
+    return replace(config, **known)  # type: ignore[arg-type]  # Config checks what the command line gave
 
 
 def schedule_at(config: Config, step: int, steps: int, steps_per_epoch: int) -> float:

@@ -114,7 +114,7 @@ class IDN(nn.Module):
         # The faster layout on CPU and GPU; the input need not have it. Not for `upsample`: its gradient comes in rows,
         # and processes that train together would turn it at each step, which torch warns of.
         for part in (self.features, self.blocks):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @classmethod
     def from_pretrained(cls, source: int | Path | str) -> IDN:
@@ -143,7 +143,7 @@ class IDN(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, a=SLOPE, generator=generator)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # a bias it has
         if reconstruction_std is not None:
             nn.init.normal_(self.upsample.weight, std=reconstruction_std, generator=generator)
 

@@ -91,7 +91,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups_, {"lr": rate, "full_rate": float(rate), "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # there is no closure to call
         """Follow the gradients once."""
         for group in self.param_groups:
             weights = group["params"]
