@@ -1001,15 +1001,22 @@ def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
     "--boundary", type=click.Choice(BOUNDARIES), default="symmetric", show_default=True,
     help="Beyond the edge, for the bicubic: as newer MATLABs, or replicate as older.",
 )  # fmt: skip
+@click.option("--rgb", is_flag=True, help="Take and give colour: Y by the network, Cb and Cr by bicubic.")
+@click.option("--half", is_flag=True, help="The network in float16: half the size, and quicker on GPUs.")
+@click.option("--uint8", is_flag=True, help="Take and give 8 bits, rounded and clipped as MATLAB does.")
 @force_option
-def export_onnx_command(weights: str, scale: str | None, out: Path, boundary: Any, force: bool) -> None:
+def export_onnx_command(
+    weights: str, scale: str | None, out: Path, boundary: Any, rgb: bool, half: bool, uint8: bool, force: bool
+) -> None:
     """Write WEIGHTS (idn, or a .safetensors) as an ONNX model for other engines.
 
-    Input lr (N, 1, h, w) float32, Y in [0, 1], any size; output sr (N, 1, s·h, s·w), not clipped.
+    Input lr (N, 1, h, w), Y in [0, 1], of any size; with --rgb (N, 3, h, w), RGB. Output sr (N, 1 or 3, s·h, s·w).
+    Both are float32, not clipped; float16 with --half; 0…255 with --uint8.
 
     \b
-    Example:
+    Examples:
       idn export-onnx idn --scale 2 --out idn_x2.onnx
+      idn export-onnx idn --scale 4 --rgb --half --out idn_x4_rgb.onnx
     """
     from idn_train.onnxfile import export_onnx
     from idn_train.weightfile import find_weights, read_weights
@@ -1017,8 +1024,12 @@ def export_onnx_command(weights: str, scale: str | None, out: Path, boundary: An
     network = read_weights(find_weights(weights, int(scale) if scale else None))
     if scale and int(scale) != network.scale:
         raise click.BadParameter(f"{weights} is made for scale {network.scale}, not {scale}", param_hint="--scale")
-    export_onnx(network.tensors, network.scale, out, boundary=boundary, force=force)
-    click.echo(f"{out}: IDN x{network.scale}, any input size")
+    export_onnx(
+        network.tensors, network.scale, out, boundary=boundary, rgb=rgb, half=half, uint8=uint8, force=force
+    )  # fmt: skip
+    precision = "float16" if half else "float32"
+    kind = f"{'RGB' if rgb else 'Y'} in {'8 bits' if uint8 else precision}, network in {precision}"
+    click.echo(f"{out}: IDN x{network.scale}, {kind}, any input size")
 
 
 @main.command("upscale", short_help="Enlarge photos.")

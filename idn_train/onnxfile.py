@@ -1,15 +1,19 @@
-"""The network as an ONNX model, written operator by operator from its weights: no torch is needed for it."""
+"""The network as an ONNX model, written operator by operator from its weights: neither torch nor onnx is needed."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from idn_data.atomic import write_whole
+from idn_data.atomic import check_target, write_whole
 from idn_data.matlab.weights import check_boundary
 from idn_train import architecture
 from idn_train.architecture import SIDE, SLOPE, WIDTH
+from idn_train.colour import LUMA, LUMA_OFFSET, LUMA_TO_RGB
+from idn_train.onnxproto import TYPES, Node, Value, encode_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,10 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idn_data.matlab.weights import Boundary
+    from idn_train.onnxproto import Attribute
 
     Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 OPSET = 13  # of 2020: every engine of today reads it
+BELOW_HALF = 0.49999997  # the float32 before a half: 0.49999997 is not carried up to 1 by it
 
 
 def make_subpixel_kernel(weight: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
@@ -38,27 +44,40 @@ def make_subpixel_kernel(weight: NDArray[np.float32], scale: int) -> NDArray[np.
 class _Graph:
     """Nodes and constants of an ONNX graph, as they are added."""
 
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
+    def __init__(self, dtype: str = "float32") -> None:
+        self.dtype = dtype  # of the network's weights
+        self.nodes: list[Node] = []
         self.constants: dict[str, NDArray[Any]] = {}
 
     def keep(self, name: str, values: NDArray[Any]) -> str:
         """A constant, or the one of that name that is there."""
-        self.constants.setdefault(name, np.ascontiguousarray(values))
+        self.constants.setdefault(name, values)
         return name
 
-    def add(self, kind: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> list[str]:
-        """An operator; the names of its outputs."""
-        from onnx import helper
+    def keep_weight(self, name: str, values: NDArray[np.float32]) -> str:
+        """A constant of the network; ValueError where its type cannot hold it."""
+        if np.abs(values).max() > np.finfo(self.dtype).max:
+            raise ValueError(f"{name} holds {np.abs(values).max():.3g}, too large for {self.dtype}; leave out --half")
+        # float16 rounds to 11 bits: what --half asks for; the smallest values become 0
+        return self.keep(name, values.astype(self.dtype))
 
-        names = [f"v{len(self.nodes)}_{k}" for k in range(outputs)]
-        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
-        return names
+    def add(self, kind: str, inputs: Sequence[str], outputs: int = 1, **attributes: Attribute) -> list[str]:
+        """An operator; the names of its outputs."""
+        names = tuple(f"v{len(self.nodes)}_{k}" for k in range(outputs))
+        self.nodes.append(Node(kind, tuple(inputs), names, tuple(attributes.items())))
+        return list(names)
+
+    def cast(self, x: str, dtype: str) -> str:
+        return self.add("Cast", [x], to=TYPES[dtype])[0]
+
+    def combine(self, kind: str, x: str, number: float) -> str:
+        """``x`` and a number in float32, by an operator of two inputs."""
+        return self.add(kind, [x, self.keep(f"number_{number!r}", np.array(number, np.float32))])[0]
 
     def convolve(self, x: str, weight: str, bias: str, groups: int = 1) -> str:
         """A convolution with constants of these names, that keeps the sides."""
         pad = self.constants[weight].shape[2] // 2
-        return self.add("Conv", [x, weight, bias], pads=[pad] * 4, group=groups)[0]
+        return self.add("Conv", [x, weight, bias], pads=(pad,) * 4, group=groups)[0]
 
     def cut(self, x: str, axis: int, first: int, last: int | None) -> str:
         """``x[first:last]`` along an axis."""
@@ -83,7 +102,8 @@ class _Graph:
         """Convolutions of the network, each with its leaky ReLU."""
         for layer in layers:
             weight, bias = (f"{block}{layer.name}.{part}" for part in ("weight", "bias"))
-            y = self.convolve(x, self.keep(weight, tensors[weight]), self.keep(bias, tensors[bias]), layer.groups)
+            constants = self.keep_weight(weight, tensors[weight]), self.keep_weight(bias, tensors[bias])
+            y = self.convolve(x, *constants, layer.groups)
             (x,) = self.add("LeakyRelu", [y], alpha=SLOPE)
         return x
 
@@ -95,8 +115,39 @@ class _Graph:
         (y,) = self.add("Add", [self.join([x, side], 1), y])
         return self.add_layers(y, architecture.COMPRESS, tensors, name)
 
+    def add_residual(self, y: str, tensors: Tensors, scale: int) -> str:
+        """What the network adds to the bicubic image of Y, (N, 1, h, w) to (N, 1, s·h, s·w), in float32."""
+        x = self.add_layers(self.cast(y, self.dtype) if self.dtype != "float32" else y, architecture.FEATURES, tensors)
+        for k in range(architecture.BLOCKS):
+            x = self.add_block(x, tensors, f"blocks.{k}.")
+        kernel = self.keep_weight("upsample.kernel", make_subpixel_kernel(tensors["upsample.weight"], scale))
+        bias = self.keep_weight("upsample.biases", np.repeat(tensors["upsample.bias"], scale * scale))
+        residual = self.convolve(x, kernel, bias)
+        residual = self.cast(residual, "float32") if self.dtype != "float32" else residual
+        return self.add("DepthToSpace", [residual], blocksize=scale, mode="CRD")[0]
 
-def build_model(tensors: Tensors, scale: int, boundary: Boundary = "symmetric") -> Any:
+    def add_bicubic(self, x: str, channels: int, scale: int, boundary: Boundary) -> str:
+        """MATLAB's bicubic of each channel, (N, C, h, w) to (N, C, s·h, s·w), in float32."""
+        padded = self.pad_border(self.pad_border(x, 2, boundary), 3, boundary)
+        kernel = np.tile(architecture.make_bicubic_kernel(scale), (channels, 1, 1, 1))  # (C·s², 1, 5, 5)
+        (base,) = self.add("Conv", [padded, self.keep("bicubic.kernel", kernel)], group=channels)
+        return self.add("DepthToSpace", [base], blocksize=scale, mode="CRD")[0]
+
+    def add_luma(self, rgb: str) -> str:
+        """Y of RGB, (N, 3, h, w) to (N, 1, h, w), by MATLAB's coefficients."""
+        weights = self.keep("luma.weight", np.array(LUMA, np.float32).reshape(1, 3, 1, 1))
+        return self.add("Conv", [rgb, weights, self.keep("luma.offset", np.array([LUMA_OFFSET], np.float32))])[0]
+
+    def round_to_bytes(self, x: str) -> str:
+        """[0, 1] to 8 bits: clipped, and rounded half away from zero as `idn_data.matlab.classes.im2uint8` does."""
+        levels = self.combine("Min", self.combine("Max", self.combine("Mul", x, 255.0), 0.0), 255.0)
+        return self.cast(self.add("Floor", [self.combine("Add", levels, BELOW_HALF)])[0], "uint8")
+
+
+def build_model(
+    tensors: Tensors, scale: int, boundary: Boundary = "symmetric", *, rgb: bool = False, half: bool = False,
+    uint8: bool = False,
+) -> bytes:  # fmt: skip
     """An ONNX model of IDN.
 
     Parameters
@@ -106,51 +157,61 @@ def build_model(tensors: Tensors, scale: int, boundary: Boundary = "symmetric") 
     scale : {2, 3, 4}
     boundary : {"symmetric", "replicate"}
         What the bicubic takes to lie beyond the edge, as in `idn_data.imresize`.
+    rgb : bool
+        Take and give RGB: Y by the network, Cb and Cr by bicubic. Otherwise one channel, Y or grey.
+    half : bool
+        The network in float16; Y, bicubic and the sum stay in float32.
+    uint8 : bool
+        Take and give 0…255; the result is clipped and rounded as MATLAB's.
 
     Returns
     -------
-    onnx.ModelProto
-        Input ``lr`` (batch, 1, height, width) float32 in [0, 1], of any size; output ``sr`` (batch, 1, s·height,
-        s·width), not clipped.
+    bytes
+        The model's file. Input ``lr`` (batch, C, height, width), C = 1 or 3, of any size: float32 in [0, 1]; float16
+        with `half`; uint8 with `uint8`. Output ``sr`` (batch, C, s·height, s·width) of the same type; floats are not
+        clipped.
 
     Raises
     ------
     ValueError
-        For an unknown boundary.
+        For an unknown boundary; for weights that float16 cannot hold.
     """
     check_boundary(boundary)
-    from onnx import TensorProto, helper, numpy_helper
-
-    graph = _Graph()
-    x = graph.add_layers("lr", architecture.FEATURES, tensors)
-    for k in range(architecture.BLOCKS):
-        x = graph.add_block(x, tensors, f"blocks.{k}.")
-    kernel = graph.keep("upsample.kernel", make_subpixel_kernel(tensors["upsample.weight"], scale))
-    bias = graph.keep("upsample.biases", np.repeat(tensors["upsample.bias"], scale * scale))
-    residual = graph.convolve(x, kernel, bias)
-    padded = graph.pad_border(graph.pad_border("lr", 2, boundary), 3, boundary)
-    (base,) = graph.add("Conv", [padded, graph.keep("bicubic.kernel", architecture.make_bicubic_kernel(scale))])
-    parts = [graph.add("DepthToSpace", [y], blocksize=scale, mode="CRD")[0] for y in (base, residual)]
-    graph.nodes.append(helper.make_node("Add", parts, ["sr"]))
-    model = helper.make_graph(
-        graph.nodes,
+    graph, channels = _Graph("float16" if half else "float32"), 3 if rgb else 1
+    outside = "uint8" if uint8 else graph.dtype
+    lr = "lr" if outside == "float32" else graph.cast("lr", "float32")
+    if uint8:
+        lr = graph.combine("Div", lr, 255.0)
+    residual = graph.add_residual(graph.add_luma(lr) if rgb else lr, tensors, scale)
+    if rgb:
+        residual = graph.combine("Mul", residual, LUMA_TO_RGB)
+    (sr,) = graph.add("Add", [graph.add_bicubic(lr, channels, scale, boundary), residual])
+    if uint8:
+        sr = graph.round_to_bytes(sr)
+    elif half:
+        sr = graph.cast(sr, "float16")
+    last = graph.nodes[-1]
+    graph.nodes[-1] = replace(last, outputs=("sr",))
+    return encode_model(
         f"idn_x{scale}",
-        [helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["batch", 1, "height", "width"])],
-        [helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["batch", 1, f"{scale}*height", f"{scale}*width"])],
-        [numpy_helper.from_array(values, name) for name, values in graph.constants.items()],
+        graph.nodes,
+        graph.constants,
+        Value("lr", outside, ("batch", channels, "height", "width")),
+        Value("sr", outside, ("batch", channels, f"{scale}*height", f"{scale}*width")),
+        opset=OPSET,
+        facts={"scale": str(scale), "boundary": boundary},
     )
-    # IR 8 goes with the engines of the opset's time; onnx would write its own newest
-    return helper.make_model(model, producer_name="idn", ir_version=8, opset_imports=[helper.make_opsetid("", OPSET)])
 
 
 def export_onnx(
-    tensors: Tensors, scale: int, path: Path | str, *, boundary: Boundary = "symmetric", force: bool = False
-) -> None:
-    """Write `build_model` to a file, whole or not at all.
+    tensors: Tensors, scale: int, path: Path | str, *, boundary: Boundary = "symmetric", rgb: bool = False,
+    half: bool = False, uint8: bool = False, force: bool = False,
+) -> None:  # fmt: skip
+    """Write `build_model` to a file, whole or not at all; checked first, where the package onnx is installed.
 
     Parameters
     ----------
-    tensors, scale, boundary
+    tensors, scale, boundary, rgb, half, uint8
         As `build_model`.
     path : path
         By custom ``*.onnx``.
@@ -159,18 +220,16 @@ def export_onnx(
 
     Raises
     ------
-    ModuleNotFoundError
-        The package onnx is not installed.
     FileExistsError
         The file is there and `force` is false.
     ValueError
-        For an unknown boundary.
+        As `build_model`.
     """
-    try:
+    check_target(path, force)
+    model = build_model(tensors, scale, boundary, rgb=rgb, half=half, uint8=uint8)
+    with suppress(ModuleNotFoundError):
         from onnx import checker
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("ONNX files need the package onnx; pip install 'idn[onnx]'") from None
-    model = build_model(tensors, scale, boundary)
-    checker.check_model(model)
+
+        checker.check_model(model)
     with write_whole(path, force) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        temporary.write_bytes(model)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idn_data.matlab.color import rgb2ycbcr
 from idn_data.patches.trainplan import Teacher
 from idn_data.scores.methods import Method
 from idn_train.checkpoint import load_weights
+from idn_train.colour import LUMA, LUMA_OFFSET, LUMA_TO_RGB
 from idn_train.enlarge import enlarge_photo, enlarge_tiles
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ _LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard
 LEAST_TILE = 16  # LR pixels
 LEAST_ALPHA = 1 / 1024  # below 1/510 it is rounded to 0
 TILE = 384  # LR pixels; the network takes 2 KB for each one of a tile and its surroundings: 0.4 GB
-# Y of black, red, green and blue, all in [0, 1]: what makes Y of any colour
-_LUMA_OFFSET, *_PRIMARIES = rgb2ycbcr(np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]]))[0, :, 0].tolist()
-_LUMA = [y - _LUMA_OFFSET for y in _PRIMARIES]
-_LUMA_TO_RGB = 1 / sum(_LUMA)  # 255/219: with Cb and Cr as they are, R, G and B follow Y by it
 
 
 def _predict_residual(network: IDN, y: Tensor, self_ensemble: bool) -> Tensor:
@@ -76,8 +72,8 @@ def _upscale_tile(network: IDN, image: Tensor, alpha: Tensor | None, self_ensemb
         base = _upscale_bicubic(network, image, alpha)
         if len(image) == 1:
             return base + _predict_residual(network, image, self_ensemble)
-        y = _LUMA[0] * image[0:1] + _LUMA[1] * image[1:2] + _LUMA[2] * image[2:3] + _LUMA_OFFSET
-        sr: Tensor = base + _LUMA_TO_RGB * _predict_residual(network, y, self_ensemble)
+        y = LUMA[0] * image[0:1] + LUMA[1] * image[1:2] + LUMA[2] * image[2:3] + LUMA_OFFSET
+        sr: Tensor = base + LUMA_TO_RGB * _predict_residual(network, y, self_ensemble)
         return sr
 
 

@@ -608,7 +608,6 @@ def test_average(tmp_path: Path) -> None:
 
 
 def test_export_onnx(tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="the extra onnx is not installed: pip install -e '.[onnx]'")
     from idn_train.checkpoint import save_weights
     from idn_train.network import IDN
 
@@ -617,6 +616,9 @@ def test_export_onnx(tmp_path: Path) -> None:
     assert run("export-onnx", weights, "--out", model).exit_code == 0
     assert model.stat().st_size > 2_000_000
     check_failure(run("export-onnx", weights, "--out", model), 1, "w.onnx")
+    result = run("export-onnx", weights, "--rgb", "--half", "--uint8", "--out", model, "--force")
+    assert result.stdout == f"{model}: IDN x3, RGB in 8 bits, network in float16, any input size\n"
+    assert model.stat().st_size < 1_200_000
     check_failure(
         run("export-onnx", weights, "--scale", "2", "--out", tmp_path / "b.onnx"), 2, "made for scale 3, not 2"
     )
