@@ -41,6 +41,7 @@ COMMANDS = {
     "idn_data/scores/scoring.py": ("score",),
     "idn_data/scores/tables.py": ("make-train",),
     "idn_train/loss.py": ("train",),
+    "idn_train/onnxfile.py": ("export-onnx",),
     "idn_train/report/outside.py": ("report",),
     "idn_train/runstate.py": ("train",),
     "idn_train/session.py": ("train",),
