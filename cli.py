@@ -855,6 +855,19 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     help="Repeatable: patch files.  [default: of scale and stage]",
 )
 @click.option(
+    "--images",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Repeatable: train from these pictures, without patch files; needs --scale.",
+)
+@click.option("--grid", is_flag=True, help="The patches of make-train, instead of random positions in --images.")
+@click.option(
+    "--lr-patch", type=click.IntRange(1, 1024), help="Side of an LR patch of --images.  [default: the stage's]"
+)
+@click.option("--boundary", type=click.Choice(BOUNDARIES), help="Of --images, as in make-train.  [default: symmetric]")
+@click.option(
     "--out", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: runs/<stage>_x<scale>]"
 )
 @click.option(
@@ -909,12 +922,14 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 )
 @click.option("--tensorboard", is_flag=True, help="Also write scalars and an image for TensorBoard.")
 @click.option("--restart", is_flag=True, help="Begin anew where a run stands already.")
+@skip_bad_option
 @data_root_option
 @quiet_option
 def train_command(
     folder: Path | None, files: tuple[Path, ...], preset: Any, device: str, validate_set: str, precision: str,
     compiled: bool | None, validate_every: tuple[int, float], tensorboard: bool, restart: bool, init: Path | None,
-    minutes: float | None, data_root: Path | None, quiet: bool, scale: str | None, stage: Any, **given: Any,
+    minutes: float | None, data_root: Path | None, quiet: bool, scale: str | None, stage: Any,
+    folders: tuple[Path, ...], grid: bool, lr_patch: int | None, boundary: Any, skip_bad: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Train IDN; a run that was stopped or killed goes on where it was when started again with the same command.
 
@@ -924,15 +939,17 @@ def train_command(
     Examples:
       idn train --scale 4 --stage pretrain
       idn train --scale 4 --preset express --minutes 10
+      idn train --scale 4 --images 291 --images DIV2K
     """
     from idn_data.images.sets import find_data_root
     from idn_train import session
     from idn_train.clock import Cadence
     from idn_train.device import join_processes
 
+    pictures = request_pictures(folders, files, scale, grid, lr_patch, boundary, skip_bad, quiet)
     request = session.Request(
-        files, int(scale) if scale else None, stage, preset, folder, init, minutes or 0.0, device, precision, compiled,
-        Cadence(*validate_every), validate_set, tensorboard, restart, given,
+        files, pictures, int(scale) if scale else None, stage, preset, folder, init, minutes or 0.0, device, precision,
+        compiled, Cadence(*validate_every), validate_set, tensorboard, restart, given,
     )  # fmt: skip
     job, line = session.plan_job(request, find_data_root(data_root)), TrainingLine(quiet)
     with join_processes(job.device) as rank, ProgressBar(quiet or rank > 0) as progress:
@@ -947,6 +964,26 @@ def train_command(
         click.echo(f"stopped; the same command goes on from {outcome.path}" if outcome.signal else outcome.path)
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
+
+
+def request_pictures(
+    folders: tuple[Path, ...], files: tuple[Path, ...], scale: str | None, grid: bool, lr_patch: int | None,
+    boundary: Any, skip_bad: bool, quiet: bool,
+) -> Any:  # fmt: skip
+    """The pictures to train from, or None; UsageError for options that do not fit together."""
+    if not folders:
+        if lost := [name for name, given in (("--grid", grid), ("--lr-patch", lr_patch), ("--boundary", boundary),
+                                             ("--skip-bad", skip_bad)) if given]:  # fmt: skip
+            raise click.UsageError(f"{lost[0]} says how patches are cut from pictures; give it with --images DIR")
+        return None
+    if files:
+        raise click.UsageError("--images trains from pictures, --data from patch files; give one of both")
+    if scale is None:
+        raise click.UsageError("--images needs --scale: 2, 3 or 4")
+    from idn_train.data import PictureRequest
+
+    load_kernels_aloud(quiet, "idn_data.patches.windowkernels")
+    return PictureRequest(folders, grid, boundary or "symmetric", lr_patch, skip_bad=skip_bad)
 
 
 @main.command("import-caffe", short_help="Convert the authors' .caffemodel.")

@@ -73,8 +73,8 @@ class TrainingLine:
             click.echo(err=True)
 
 
-def load_kernels_aloud(quiet: bool) -> None:
-    """Load the kernels; the first time on a machine they are compiled, which takes seconds and is said."""
+def load_kernels_aloud(quiet: bool, *more: str) -> None:
+    """Load the kernels, and `more` modules; the first time on a machine they are compiled: seconds, and it is said."""
     from threading import Timer
 
     from idn_data.matlab.compiled import explain_cache, load_kernels
@@ -84,8 +84,8 @@ def load_kernels_aloud(quiet: bool) -> None:
     timer.start()
     try:
         load_kernels()
-        load_kernels("idn_data.matlab.kernels8")
-        load_kernels("idn_data.patches.kernels")
+        for module in ("idn_data.matlab.kernels8", "idn_data.patches.kernels", *more):
+            load_kernels(module)
     finally:
         timer.cancel()
     if (note := explain_cache()) and not quiet:

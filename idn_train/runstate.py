@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from idn_train.batches import Patches
+    from idn_train.batches import Feed
     from idn_train.config import Config
     from idn_train.learner import Learner
 
@@ -43,7 +43,7 @@ class RunState:
     """
 
     def __init__(
-        self, folder: Path, config: Config, patches: Patches, init: Path | None, minutes: float, learner: Learner
+        self, folder: Path, config: Config, patches: Feed, init: Path | None, minutes: float, learner: Learner
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.kept = folder, learner.kept

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from idn_data.atomic import hold
-from idn_data.patches.shards import find_patch_files
 from idn_data.pictures import save_picture
 from idn_data.scores.benchmark import evaluate
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.sets import open_set
-from idn_train.batches import load_patches
 from idn_train.clock import Cadence
 from idn_train.config import Config, make_config
+from idn_train.data import Data, PictureRequest, open_data, plan_data
 from idn_train.device import agree, choose_device, choose_precision, choose_threads
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from idn_data.patches.recipe import Stage
     from idn_data.scores.sets import TestSet
     from idn_data.workers import Progress
-    from idn_train.batches import Patches
+    from idn_train.batches import Feed
     from idn_train.config import Preset
     from idn_train.trainer import Status
 
@@ -46,6 +45,7 @@ class Request:
     """A training as its user asked for it."""
 
     files: tuple[Path, ...] = ()  # of patches; none: those of scale and stage below the data root
+    pictures: PictureRequest | None = None  # instead of files
     scale: int | None = None  # None: of the files
     stage: Stage | None = None  # None: of the files
     preset: Preset = "tensorflow"
@@ -68,7 +68,7 @@ class Job:
 
     request: Request
     config: Config
-    files: tuple[Path, ...]
+    data: Data
     folder: Path
     init: Path | None
     device: torch.device
@@ -97,17 +97,17 @@ def plan_job(request: Request, root: Path) -> Job:
     ValueError, OSError
         No patches, weights or device as asked for; the message says what to do.
     """
-    files, scale, stage = find_patch_files(request.files, request.scale, request.stage, root)
+    data = plan_data(request.files, request.pictures, request.scale, request.stage, root)
     device = choose_device(request.device)
     given = {**request.given, "precision": choose_precision(device, request.precision)}
-    config = make_config(scale, stage, request.preset, **given)
-    folder = request.folder or Path("runs") / f"{stage}_x{scale}"
+    config = make_config(data.scale, data.stage, request.preset, **given)
+    folder = request.folder or Path("runs") / f"{data.stage}_x{data.scale}"
     init = request.init or find_init(config, folder)
     compiled = device.type == "cuda" if request.compiled is None else request.compiled
     test_set = None
     with contextlib.suppress(FileNotFoundError):
         test_set = open_set(request.validate_set, root)
-    return Job(request, config, tuple(files), folder, init, device, compiled, test_set)
+    return Job(request, config, data, folder, init, device, compiled, test_set)
 
 
 def run_job(
@@ -128,7 +128,7 @@ def run_job(
     say : callable(text)
         Told what is about to be trained, by the first process.
     progress : callable(what, done, total), optional
-        Of the reading of patches.
+        Of the reading of patches or pictures.
     watch : callable(Status), optional
         About once a second.
 
@@ -151,7 +151,7 @@ def run_job(
             for name in RESULTS if request.restart else ():
                 (job.folder / name).unlink(missing_ok=True)
         agree(0, job.device)  # the others may look for a state only when the first has removed it
-        patches = load_patches(job.files, job.device, progress)
+        patches = open_data(job.data, job.device, config.seed, job.folder, progress=progress)
         title = f"{job.title}: PSNR on {request.validate_set}"
         record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard)
         threads = cores = torch.get_num_threads()
@@ -171,13 +171,13 @@ def run_job(
     return Outcome(path, stops[0] if stops else signal.SIGTERM)  # of another process of torchrun's
 
 
-def describe_job(job: Job, patches: Patches, threads: int, cores: int) -> str:
+def describe_job(job: Job, patches: Feed, threads: int, cores: int) -> str:
     """One line on a training that is about to begin.
 
     Parameters
     ----------
     job : Job
-    patches : Patches
+    patches : Feed
     threads, cores : int
         Threads that will compute, of those there are.
 
@@ -187,7 +187,7 @@ def describe_job(job: Job, patches: Patches, threads: int, cores: int) -> str:
     """
     config = job.config
     chosen = [
-        f"{len(patches):,} patches, {patches.describe()}", f"{job.device}{' compiled' if job.compiled else ''}",
+        patches.describe(), f"{job.device}{' compiled' if job.compiled else ''}",
         config.precision, f"batch {config.batch}", config.loss, f"rate {config.rate:g} ({config.schedule})",
     ]  # fmt: skip
     if job.init:
@@ -236,10 +236,10 @@ def make_validation(test_set: TestSet, scale: int) -> Callable[[IDN], float]:
 
 
 @contextlib.contextmanager
-def limit_threads(config: Config, patches: Patches) -> Iterator[int]:
+def limit_threads(config: Config, patches: Feed) -> Iterator[int]:
     """As many threads as train quickest beside what else the machine computes now, for the time of the block."""
     before = torch.get_num_threads()
-    lr, gt = patches.take(torch.arange(min(16, config.batch, len(patches))))
+    lr, gt = patches.sample(min(16, config.batch))
     network, bf16 = IDN(config.scale), config.precision == "bf16"
 
     def step() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from idn_train.batches import Patches
+    from idn_train.batches import Feed
     from idn_train.config import Config, Loss
     from idn_train.network import IDN
 
@@ -50,7 +50,7 @@ class Hooks:
 
 def train(
     config: Config,
-    patches: Patches,
+    patches: Feed,
     folder: Path,
     *,
     init: Path | None = None,
@@ -63,8 +63,8 @@ def train(
 
     Parameters
     ----------
-    config, patches : Config, Patches
-        What to do, and with what: the patches lie on the device that is to compute.
+    config, patches : Config, Feed
+        What to do, and with what: the batches lie on the device that is to compute.
     folder : Path
         The run: ``last.safetensors`` (state to resume from), ``best`` and ``final.safetensors``, ``metrics.csv``.
     init : Path, optional
@@ -106,10 +106,10 @@ def train(
 
     while run.step < run.steps and not stopped:
         epoch, start = divmod(run.step, per_epoch)
-        for lr, gt in patches.batches(config.batch, config.seed, epoch, start):  # (N, 1, p, p), (N, 1, s·p, s·p)
+        for lr, gt in patches.batches(config.batch, config.seed, epoch, start, own):  # (n, C, p, p), (n, C, s·p, s·p)
             rate = schedule_at(config, run.step, run.steps, per_epoch)  # 0…1
             learner.set_rate(rate, config.average, run.step)
-            loss = step(lr[own], gt[own])  # a scalar, of (N / world, 1, …) both
+            loss = step(lr, gt)  # a scalar, of this process's n = batch / world patches
             run.step += 1
 
             clock.tick()
@@ -161,7 +161,7 @@ def take_status(run: RunState, clock: Clock, config: Config, loss: float, rate: 
     return Status(run.step, run.steps, loss, rate * config.rate, speed, left, psnr, run.best)
 
 
-def check_fit(config: Config, patches: Patches, world: int) -> None:
+def check_fit(config: Config, patches: Feed, world: int) -> None:
     """Raise TrainingError unless a run can train on these patches in so many processes."""
     if patches.scale != config.scale:
         raise TrainingError(f"the patches are of scale {patches.scale}, the run of scale {config.scale}")

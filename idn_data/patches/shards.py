@@ -13,7 +13,7 @@ from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.recipe import SCALES, STAGES, Recipe, Stage, name_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -108,6 +108,25 @@ def find_boundary(paths: Sequence[Path | str]) -> Boundary | None:
     return next(iter(found), None)
 
 
+def name_origin(attributes: Mapping[str, object]) -> str:
+    """What decides the patches of a file and their order, by its attributes.
+
+    The digest of its sources; after one +SEED where the order of the patches is not that of seed 0, @Y,X where an
+    offset was cut off, =replicate where LR was made with that border, and ~ the first twelve digits of each of its
+    teachers'.
+    """
+    name = str(attributes.get("source_digest", "unknown"))
+    if seed := attributes.get("seed"):
+        name += f"+{seed}"
+    if offset := attributes.get("offset"):
+        name += "@" + str(offset).strip("[]").replace(" ", "")
+    if boundary := attributes.get("boundary"):
+        name += f"={boundary}"
+    if teacher := attributes.get("teacher"):
+        name += "".join(f"~{digest[:12]}" for digest in str(teacher).split(", "))
+    return name
+
+
 def read_patches(
     paths: Sequence[Path | str], progress: Progress | None = None
 ) -> tuple[tuple[NDArray[np.float32], NDArray[np.uint8]], int, str]:
@@ -122,11 +141,8 @@ def read_patches(
     Returns
     -------
     (lr, gt), scale, digest
-        (N, 1, p, p) float32; (N, 1, s·p, s·p) uint8, k for k/255; the
-        digests of the sources, separated by spaces; after one +SEED where
-        the order of the patches is not that of seed 0, @Y,X where an offset
-        was cut off, =replicate where LR was made with that border, and
-        ~ the first twelve digits of each of its teachers'.
+        (N, 1, p, p) float32; (N, 1, s·p, s·p) uint8, k for k/255; what
+        `name_origin` calls each file, separated by spaces.
 
     Raises
     ------
@@ -138,15 +154,7 @@ def read_patches(
     for path in paths:
         with PatchFile(path) as file:
             shapes.append((file.count, file.scale, file.lr_side, file.gt_side))
-            seed = file.attributes.get("seed")  # of the patches' order: 0 unless asked for
-            digest = str(file.attributes.get("source_digest", "unknown")) + (f"+{seed}" if seed else "")
-            if offset := file.attributes.get("offset"):
-                digest += "@" + str(offset).strip("[]").replace(" ", "")
-            if file.attributes.get("boundary"):
-                digest += f"={file.boundary}"
-            if teacher := file.attributes.get("teacher"):
-                digest += "".join(f"~{name[:12]}" for name in str(teacher).split(", "))
-            digests.append(digest)
+            digests.append(name_origin(file.attributes))
     if not shapes:
         raise PatchFileError("no patch file was named; idn make-train makes one")
     if len({shape[1:] for shape in shapes}) > 1:
