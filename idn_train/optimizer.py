@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 MOMENTUM = 0.95
 # of a quintic that carries singular values in (0, 1] near 1 in five rounds; K. Jordan et al., "Muon", 2024
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+FEW_ROWS = 16  # of a matrix: those of grouped convolutions have 8 or 12, all others 32 and more
 
 
 def make_optimizers(network: nn.Module, config: Config, captured: bool = False) -> list[torch.optim.Optimizer]:
@@ -93,21 +95,48 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # there is no closure to call
         """Follow the gradients once."""
+        weights: list[Tensor] = [weight for group in self.param_groups for weight in group["params"]]
+        gradients = [weight.grad for weight in weights]
+        for weight in weights:
+            if "momentum" not in self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        updates = iter(torch._foreach_lerp(gradients, momenta, MOMENTUM))  # Nesterov's
+        stacks = []
         for group in self.param_groups:
-            weights = group["params"]
-            gradients = [weight.grad for weight in weights]
-            for weight in weights:
-                if "momentum" not in self.state[weight]:
-                    self.state[weight]["momentum"] = torch.zeros_like(weight)
-            momenta = [self.state[weight]["momentum"] for weight in weights]
-            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-            updates = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
-            shape = (group["groups"], len(weights[0]) // group["groups"], -1)
-            matrices = torch.stack([u.reshape(shape) for u in updates])  # (layers, groups, outputs, inputs·k·k)
-            size = group["lr"] * 0.2 * max(matrices.shape[-2:]) ** 0.5
-            steps = orthogonalize(matrices) * size
-            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_sub_(weights, [step.reshape(weights[0].shape) for step in steps])
+            shape = (group["groups"], len(group["params"][0]) // group["groups"], -1)
+            alike = [next(updates).reshape(shape) for _ in group["params"]]
+            stacks.append(torch.stack(alike))  # (layers, groups, outputs, inputs·k·k)
+        together = orthogonalize_together if weights[0].is_cuda else lambda each: [orthogonalize(s) for s in each]
+        for group, nearest in zip(self.param_groups, together(stacks), strict=True):
+            same = group["params"]
+            steps = nearest * (group["lr"] * 0.2 * max(nearest.shape[-2:]) ** 0.5)
+            torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_sub_(same, [step.reshape(same[0].shape) for step in steps])
+
+
+def orthogonalize_together(stacks: Sequence[Tensor]) -> list[Tensor]:
+    """`orthogonalize` of several stacks of matrices, (…, m, n) each, in two batches.
+
+    Filled up with zeros, which stay zeros, all matrices have one shape; those of few rows go apart, as they would be
+    mostly zeros. For GPUs: there each product of so small matrices costs its launch, not its multiplications.
+    """
+    flat = [stack.reshape(-1, *stack.shape[-2:]) for stack in stacks]
+    flat = [stack.mT if stack.shape[1] > stack.shape[2] else stack for stack in flat]  # (count, m, n), m ≤ n
+    results: list[Tensor] = list(stacks)
+    for few in (True, False):
+        chosen = [k for k, stack in enumerate(flat) if (stack.shape[1] <= FEW_ROWS) == few]
+        if not chosen:
+            continue
+        rows, columns = (max(flat[k].shape[axis] for k in chosen) for axis in (1, 2))
+        padded = [pad(flat[k], (0, columns - flat[k].shape[2], 0, rows - flat[k].shape[1])) for k in chosen]
+        together = orthogonalize(torch.cat(padded)).split([len(stack) for stack in padded])
+        for k, part in zip(chosen, together, strict=True):
+            own = part[:, : flat[k].shape[1], : flat[k].shape[2]]
+            own = own.mT if stacks[k].shape[-2] > stacks[k].shape[-1] else own
+            results[k] = own.reshape(stacks[k].shape)
+    return results
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:

@@ -7,7 +7,15 @@ from torch import nn
 
 from idn_train.config import Config
 from idn_train.network import IDN
-from idn_train.optimizer import MOMENTUM, Muon, blend_weights, make_optimizers, orthogonalize, set_rates
+from idn_train.optimizer import (
+    MOMENTUM,
+    Muon,
+    blend_weights,
+    make_optimizers,
+    orthogonalize,
+    orthogonalize_together,
+    set_rates,
+)
 
 
 def test_weight_decay_is_that_of_the_readme_on_weights_only() -> None:
@@ -101,6 +109,15 @@ def test_orthogonalized_keeps_the_singular_vectors() -> None:
     u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
     inner = u.T @ orthogonalize(matrix) @ vt.T  # diagonal, if only the singular values changed
     assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-4
+
+
+def test_orthogonalized_together_is_the_same_but_for_rounding() -> None:
+    generator = torch.Generator().manual_seed(2)
+    shapes = ((4, 1, 48, 576), (4, 4, 8, 108), (2, 1, 80, 64), (3, 4, 12, 144), (1, 1, 17, 9))
+    stacks = [torch.randn(shape, generator=generator) for shape in shapes]
+    for stack, got in zip(stacks, orthogonalize_together(stacks), strict=True):
+        assert got.shape == stack.shape
+        assert (got - orthogonalize(stack)).abs().max() < 1e-5
 
 
 def test_a_step_of_a_grouped_convolution() -> None:

@@ -161,8 +161,9 @@ def test_cuda_equals_cpu():
     y = draw_y(83, 70)
     cpu = upscale_y(make_network(2), y)
     method = make_method(make_network(2).cuda(), "IDN")
-    assert np.abs(method.upscale(y, 2) - cpu).max() < 1e-5
-    assert np.abs(upscale_y(make_network(2).cuda(), y, tile=24) - cpu).max() < 1e-5
+    # of sums of 576 values that go to 20, in float32 and another order; an 8-bit step is 4e-3
+    assert np.abs(method.upscale(y, 2) - cpu).max() < 4e-5
+    assert np.abs(upscale_y(make_network(2).cuda(), y, tile=24) - cpu).max() < 4e-5
 
 
 def test_real_weights_in_tiles_on_a_real_image(authors_weights, data_root):
