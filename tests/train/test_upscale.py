@@ -161,7 +161,7 @@ def test_cuda_equals_cpu():
     y = draw_y(83, 70)
     cpu = upscale_y(make_network(2), y)
     method = make_method(make_network(2).cuda(), "IDN")
-    # of sums of 576 values that go to 20, in float32 and another order; an 8-bit step is 4e-3
+    # float32 sums in another order: 1.3e-5 on an H200; an 8-bit step is 4e-3
     assert np.abs(method.upscale(y, 2) - cpu).max() < 4e-5
     assert np.abs(upscale_y(make_network(2).cuda(), y, tile=24) - cpu).max() < 4e-5
 
