@@ -768,7 +768,7 @@ def score_command(
         click.echo(format_methods(rows, per_image))
 
 
-@main.command("validate", short_help="Compare imresize with MATLAB's values.")
+@main.command("validate", short_help="Compare with MATLAB's values.")
 @click.option(
     "--reference",
     "references",
@@ -780,11 +780,14 @@ def score_command(
 @json_option
 @quiet_option
 def validate_command(references: tuple[Path, ...], data_root: Path | None, json_file: str | None, quiet: bool) -> None:
-    """Compare imresize with MATLAB's own values, number by number.
+    """Compare MATLAB's functions here with MATLAB's own values, number by number.
 
-    Checks the references that come along (MATLAB's matrices, exact rational values), any that you bring, and the
-    bicubic baseline if Set5 is there. Integers must be identical, doubles within 1e-13 of the largest. The script
-    fixtures/make_reference.m makes a .mat with your own MATLAB; what comes out says which border that MATLAB has.
+    imresize, the conversions of colour and class, imfilter, fspecial, psnr, ssim. Checks the references that come
+    along (MATLAB's own values, exact arithmetic), any that you bring, and the bicubic baseline if Set5 is there.
+
+    Integers must be identical, doubles within 1e-13 and singles within 2^-23 of the largest, PSNR within 1e-10 dB,
+    SSIM within 1e-12. The script fixtures/make_reference.m makes a .mat with your own MATLAB; what comes out says
+    which border that MATLAB has.
 
     \b
     Examples:
@@ -813,7 +816,8 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     failed = [v for v in verdicts if not v.passed]
     if not write_json(json_file, [asdict(v) for v in verdicts]):
         for function, group in parity.group_by_function(failed if quiet else verdicts).items():
-            click.echo("\n".join([function, *map(parity.format_verdict, group)]))
+            heading = f"{function}: {parity.count_origins(group)}"
+            click.echo("\n".join([heading, *map(parity.format_verdict, group)]))
     for line in parity.describe_borders(verdicts[len(shipped) :]):
         click.echo(line, err=to_stdout)
     click.echo(parity.summarize(verdicts), err=to_stdout)

@@ -26,6 +26,7 @@ from idn_data.images.decode import read_image
 from idn_data.matlab.resize import imresize
 from idn_data.patches.patchfile import PatchFile
 from idn_data.pictures import draw_patches
+from idn_data.scores.call import FUNCTIONS
 from idn_data.scores.figure import draw_figure
 from idn_train.methods import open_method
 from idn_train.weightfile import find_weights
@@ -261,10 +262,15 @@ def test_validate(tmp_path: Path) -> None:
     result = run("validate", "--data-root", tmp_path)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0] == "imresize"  # the function; below it a line for each reference
-    n = len(lines) - 2
-    assert re.fullmatch(rf"{n} of {n} references agree: \d+ MATLAB's own, \d+ exact arithmetic", lines[-1])
-    assert all(line.startswith("ok ") for line in lines[1:-1])
+    heads = [line.partition(": ") for line in lines[:-1] if not line.startswith("ok ")]
+    assert [head for head, _, _ in heads][:2] == ["imresize", "rgb2ycbcr"]  # the function; below it its references
+    assert {head for head, _, _ in heads} == {"imresize", *FUNCTIONS}
+    assert all(re.fullmatch(r"(\d+ MATLAB's own)?(, )?(\d+ exact arithmetic)?", rest) for _, _, rest in heads)
+    n = len(lines) - 1 - len(heads)
+    own, exact = (
+        sum(int(k) for _, _, rest in heads for k in re.findall(rf"(\d+) {what}", rest)) for what in ("M", "e")
+    )
+    assert lines[-1] == f"{n} of {n} references agree: {own} MATLAB's own, {exact} exact arithmetic"
 
 
 def test_validate_says_which_border_a_matlab_has(tmp_path: Path) -> None:

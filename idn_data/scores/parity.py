@@ -14,8 +14,9 @@ from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.recipe import SCALES
 from idn_data.scores.benchmark import evaluate
+from idn_data.scores.call import Call
 from idn_data.scores.methods import BICUBIC
-from idn_data.scores.reference import EXACT, MATLAB, Reference
+from idn_data.scores.reference import CLASSES, EXACT, MATLAB, Reference
 from idn_data.scores.sets import TestSet
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-13  # of doubles, relative to the reference's largest magnitude
 SINGLE_TOLERANCE = 2.0**-23  # of singles: one unit in the last place of the largest
+PSNR_TOLERANCE, SSIM_TOLERANCE = 1e-10, 1e-12  # dB, and absolute
 PUBLISHED = "published scores"  # an origin, beside those of `references`
 
 
@@ -54,10 +56,11 @@ class Verdict:
     boundary: str = ""
 
 
-def compare(reference: Reference) -> Verdict:
+def compare(reference: Reference | Call) -> Verdict:
     """Run our function on a reference's input and compare.
 
-    Integers and logicals must be identical, doubles agree within `TOLERANCE`, singles within `SINGLE_TOLERANCE`.
+    Integers and logicals must be identical, doubles agree within `TOLERANCE`, singles within `SINGLE_TOLERANCE`; psnr
+    and ssim within `PSNR_TOLERANCE` and `SSIM_TOLERANCE`. Arguments that our function refuses count as a difference.
     Where the reference does not say which border its MATLAB has, both are tried, and the one that fits better is
     reported. An 8-bit output of an 8-bit input may have come about in two ways: imresize of uint8, which rounds twice,
     or im2uint8(imresize(im2double(...))). Again the one that fits better is reported.
@@ -67,10 +70,12 @@ def compare(reference: Reference) -> Verdict:
     ValueError
         For a reference of a function that we do not have.
     """
+    if isinstance(reference, Call):
+        return _compare_call(reference)
     if reference.function != "imresize":
         raise ValueError(f"{reference.name}: no function {reference.function!r} to compare with; only imresize")
-    if not _fits(reference):  # before a stranger's scale makes a giant
-        return _say_size(reference, reference.shape())
+    if not _fits(reference, reference.shape()):  # before a stranger's scale makes a giant
+        return _say_size(reference, _name_class(reference.output.dtype), reference.shape())
     tried = (reference.boundary,) if reference.boundary else BOUNDARIES
     verdicts = [
         replace(_judge(reference, arithmetic, result), boundary=boundary)
@@ -82,8 +87,22 @@ def compare(reference: Reference) -> Verdict:
     return replace(best, boundary="") if other else best
 
 
-def _fits(reference: Reference) -> bool:
-    made, wanted = reference.shape(), reference.output.shape
+def _compare_call(call: Call) -> Verdict:
+    first = call.output if isinstance(call.arguments[0], str) else call.arguments[0]
+    kind, wanted = _name_class(first.dtype), call.output.dtype
+    try:
+        result = call.run()
+    except (TypeError, ValueError, ArithmeticError) as error:
+        return _say_fault(call, kind, f"refused here: {' '.join(str(error).split())[:200]}")
+    if not _fits(call, result.shape):
+        return _say_size(call, kind, result.shape)
+    if result.dtype != wanted and call.function not in ("psnr", "ssim"):  # single for singles there
+        return _say_fault(call, kind, f"{_name_class(result.dtype)}, the reference is {_name_class(wanted)}")
+    return _judge(call, kind, result)
+
+
+def _fits(reference: Reference | Call, made: tuple[int, ...]) -> bool:
+    wanted = reference.output.shape
     if reference.corner:
         return len(made) == len(wanted) and all(m >= w for m, w in zip(made, wanted, strict=True))
     return made == wanted
@@ -100,10 +119,7 @@ def _run_imresize(reference: Reference, boundary: Boundary) -> Iterator[tuple[st
     }
     given, wanted = reference.input, reference.output.dtype
     if given.dtype == wanted:
-        yield (
-            {"float64": "double", "float32": "single", "bool": "logical"}.get(wanted.name, wanted.name),
-            imresize(given, **how),
-        )
+        yield _name_class(wanted), imresize(given, **how)
     if wanted == np.uint8 and given.dtype in (np.uint8, np.float64):
         double = im2double(given) if given.dtype == np.uint8 else given
         yield "im2uint8(double)", im2uint8(np.clip(imresize(double, **how), 0, 1))
@@ -111,12 +127,18 @@ def _run_imresize(reference: Reference, boundary: Boundary) -> Iterator[tuple[st
         yield "double", imresize(im2double(given), **how)
 
 
-def _judge(reference: Reference, arithmetic: str, result: NDArray[np.generic]) -> Verdict:
+def _name_class(dtype: np.dtype[Any]) -> str:
+    """MATLAB's name of a class of `CLASSES`."""
+    return next(theirs for theirs, ours in CLASSES.items() if ours == dtype.name)
+
+
+def _judge(reference: Reference | Call, arithmetic: str, result: NDArray[np.generic]) -> Verdict:
     wanted = reference.output
     if reference.corner:
-        result = result[: wanted.shape[0], : wanted.shape[1]]
+        result = result[tuple(slice(n) for n in wanted.shape)]
     with np.errstate(over="ignore", invalid="ignore"):  # a stranger's values
         error = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+    error[result == wanted] = 0  # infinities of psnr
     difference = float(error.max())
     relative = difference / max(float(np.abs(wanted.astype(np.float64)).max()), np.finfo(np.float64).tiny)
     differ = int((result != wanted).sum())
@@ -125,19 +147,26 @@ def _judge(reference: Reference, arithmetic: str, result: NDArray[np.generic]) -
         single = int((result.astype(np.float32) != wanted.astype(np.float32)).sum())
     tolerance = {"float64": TOLERANCE, "float32": SINGLE_TOLERANCE}.get(wanted.dtype.name)
     passed = differ == 0 if tolerance is None else bool(relative <= tolerance)
+    if wanted.dtype == np.float64 and reference.function in ("psnr", "ssim"):
+        passed = difference <= (PSNR_TOLERANCE if reference.function == "psnr" else SSIM_TOLERANCE)
     return _make_verdict(reference, arithmetic, difference, relative, (differ, single), passed)
 
 
-def _say_size(reference: Reference, shape: tuple[int, ...]) -> Verdict:
-    count = reference.output.size
+def _say_size(reference: Reference | Call, arithmetic: str, shape: tuple[int, ...]) -> Verdict:
     note = f"size {_format_shape(shape)}, the reference has {_format_shape(reference.output.shape)}"
-    arithmetic = "double" if reference.output.dtype == np.float64 else reference.output.dtype.name
+    return _say_fault(reference, arithmetic, note)
+
+
+def _say_fault(reference: Reference | Call, arithmetic: str, note: str) -> Verdict:
+    """A verdict without a comparison."""
+    count = reference.output.size
     return replace(_make_verdict(reference, arithmetic, math.inf, math.inf, (count, count), False), note=note)
 
 
 def _make_verdict(
-    reference: Reference, arithmetic: str, difference: float, relative: float, differ: tuple[int, int], passed: bool
-) -> Verdict:
+    reference: Reference | Call, arithmetic: str, difference: float, relative: float, differ: tuple[int, int],
+    passed: bool,
+) -> Verdict:  # fmt: skip
     return Verdict(
         reference.name, reference.source, arithmetic, difference, relative, *differ, reference.output.size, passed,
         function=reference.function, origin=reference.origin,
@@ -201,9 +230,13 @@ def group_by_function(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
 
 def summarize(verdicts: Sequence[Verdict]) -> str:
     """How many agree, and where the references come from: ``180 of 180 references agree: 14 MATLAB's own, …``."""
+    return f"{sum(v.passed for v in verdicts)} of {len(verdicts)} references agree: {count_origins(verdicts)}"
+
+
+def count_origins(verdicts: Iterable[Verdict]) -> str:
+    """Where references come from: ``14 MATLAB's own, 166 exact arithmetic``."""
     origins = Counter(v.origin for v in verdicts)
-    kinds = ", ".join(f"{origins[name]} {name}" for name in (MATLAB, EXACT, PUBLISHED) if origins[name])
-    return f"{sum(v.passed for v in verdicts)} of {len(verdicts)} references agree: {kinds}"
+    return ", ".join(f"{origins[name]} {name}" for name in (MATLAB, EXACT, PUBLISHED) if origins[name])
 
 
 def describe_borders(verdicts: Iterable[Verdict]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A reference: what a function of MATLAB returned for an input, or exact arithmetic by its rules."""
+"""A reference: what MATLAB's imresize returned for an input, or exact arithmetic by its rules."""
 
 from __future__ import annotations
 
@@ -29,9 +29,25 @@ class ReferenceFileError(ValueError):
     """A reference that cannot be used; the message names the file and says why."""
 
 
+def check_matrix(name: str, array: NDArray[np.generic], most: int) -> None:
+    """Refuse what is no matrix of one of `CLASSES`, or has more than `most` values; `name` is the reference's.
+
+    Raises
+    ------
+    ValueError
+        Another class, fewer than two dimensions, an empty or a too large matrix.
+    """
+    if array.dtype.name not in CLASSES.values() or array.ndim < 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name}: matrices must be of {', '.join(CLASSES)}, and not empty; got {array.dtype} {array.shape}"
+        )
+    if array.size > most or max(array.shape) > MAX_SIDE:
+        raise ValueError(f"{name}: {array.size} values; at most {most}, and {MAX_SIDE} along a side")
+
+
 @dataclass(frozen=True)
 class Reference:
-    """What a function of MATLAB returns for an input.
+    """What MATLAB's imresize returns for an input; `Call` is the same of the other functions.
 
     input, output : (H, W) or (H, W, …) arrays; of imresize, of one of its classes.
     Exactly one of scale (one number, or rows and columns) and size (rows, columns) is given.
@@ -54,13 +70,7 @@ class Reference:
 
     def __post_init__(self) -> None:
         for array in (self.input, self.output):
-            if array.dtype.name not in CLASSES.values() or array.ndim < 2 or 0 in array.shape:
-                raise ValueError(
-                    f"{self.name}: matrices must be of {', '.join(CLASSES)}, and not empty; "
-                    f"got {array.dtype} {array.shape}"
-                )
-            if array.size > MAX_VALUES or max(array.shape) > MAX_SIDE:
-                raise ValueError(f"{self.name}: {array.size} values; at most {MAX_VALUES}, and {MAX_SIDE} along a side")
+            check_matrix(self.name, array, MAX_VALUES)
         try:
             find_kernel(self.method)
         except ValueError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from idn_data.images.sets import find_fixtures
 from idn_data.matlab.matfile import MatFileError, read_mat
+from idn_data.scores.call import Call, find_output_class
 from idn_data.scores.reference import CLASSES, EXACT, MATLAB, Reference, ReferenceFileError
 from idn_data.scores.referencepictures import read_pictures
 
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 MAX_JSON = 16 << 20  # bytes
 
-SHIPPED = ("matlab_matrices.json", "matlab_corners.json", "exact.json")
+SHIPPED = ("matlab_matrices.json", "matlab_corners.json", "exact.json", "matlab_calls.json", "exact_calls.json")
 
 _FIELDS = ("name", "input", "output", "scale", "size", "method", "antialias", "class", "boundary")
 
 
-def read_references(path: Path | str) -> Iterator[Reference]:
+def read_references(path: Path | str) -> Iterator[Reference | Call]:
     """References of a .json or .mat file, or of a folder: its pictures, and the .json and .mat files in it.
 
     Raises
@@ -61,7 +62,7 @@ def read_references(path: Path | str) -> Iterator[Reference]:
         raise ReferenceFileError(f"{path}: a reference is a folder of pictures, a .mat or a .json")
 
 
-def read_shipped() -> Iterator[Reference]:
+def read_shipped() -> Iterator[Reference | Call]:
     """The references that come with the package."""
     for name in SHIPPED:
         yield from _read_json(find_fixtures() / name)
@@ -114,17 +115,52 @@ def _make_reference(name: str, source: str, fields: dict[str, Any], content: dic
     return Reference(scale=(float(numbers[0]), float(numbers[-1])), **common)
 
 
-def _read_json(path: Path) -> Iterator[Reference]:
+def _make_call(name: str, source: str, fields: dict[str, Any], origin: str, typed: bool) -> Call:
+    """A call from the fields of a JSON item or a MATLAB struct; `typed` arrays are of their classes already."""
+    function = fields["f"]
+    kind = kind if isinstance(kind := fields.get("class"), str) and kind else "double"
+    if not isinstance(function, str):
+        raise ValueError("'f' must be the name of a function")
+    second = kind if function in ("psnr", "ssim") else "double"
+    kinds: tuple[str | None, ...] = (kind, second, "double", find_output_class(function, kind))
+    if typed:  # but logical, which a .mat is read without
+        kinds = ("logical" if kind == "logical" else None, None, None, None)
+    given = [fields.get(key) for key in "abc"]
+    while given and _is_nothing(given[-1]):
+        given.pop()
+    if any(value is None for value in given):
+        raise ValueError("an argument before the last one is missing, or neither numbers nor text")
+    arguments = [v if isinstance(v, str) else _make_matrix(v, kind) for v, kind in zip(given, kinds, strict=False)]
+    output = _make_matrix(fields["output"], kinds[3])
+    return Call(name, source, function, tuple(arguments), output, bool(fields.get("corner", False)), origin)
+
+
+def _is_nothing(value: object) -> bool:
+    """Whether an argument was not given; in MATLAB it is []."""
+    return value is None or (not value if isinstance(value, str) else not np.size(value))  # type: ignore[arg-type]  # an array or a list
+
+
+def _make_matrix(value: object, kind: str | None) -> NDArray[np.generic]:
+    """An array of two dimensions or more: a number is 1×1, as in MATLAB."""
+    return np.atleast_2d(_make_array(value, kind))
+
+
+def _read_json(path: Path) -> Iterator[Reference | Call]:
     try:
         if path.stat().st_size > MAX_JSON:
             raise ValueError(f"over {MAX_JSON >> 20} MiB")
         content = json.loads(path.read_text(encoding="utf-8"))
-        cases = content["cases"]
-        known = {"inputs": content.get("inputs", {}), "origin": EXACT if content.get("exact") is True else MATLAB}
-        if not cases:
+        cases = content.get("cases", []) if "calls" in content else content["cases"]
+        calls = content.get("calls", [])
+        origin = EXACT if content.get("exact") is True else MATLAB
+        if not cases and not calls:
             raise ValueError("it holds no case")
         for case in cases:
-            yield _make_reference(str(case["name"]), path.name, case, known)
+            yield _make_reference(
+                str(case["name"]), path.name, case, {"inputs": content.get("inputs", {}), "origin": origin}
+            )
+        for call in calls:
+            yield _make_call(str(call["name"]), path.name, call, origin, typed=False)
     except OSError as error:
         raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -132,16 +168,19 @@ def _read_json(path: Path) -> Iterator[Reference]:
         raise ReferenceFileError(f"{path}: not a file of references ({reason}); see fixtures/README.md") from None
 
 
-def _read_mat(path: Path) -> Iterator[Reference]:
+def _read_mat(path: Path) -> Iterator[Reference | Call]:
     try:
-        content = read_mat(path, ("cases", *_FIELDS))
+        content = read_mat(path, ("cases", "calls", *_FIELDS))
     except MatFileError as error:
         raise ReferenceFileError(f"{path}: {error}") from None
     except OSError as error:
         raise ReferenceFileError(f"{path}: {error.strerror or error}") from None
     try:
-        structs = content.get("cases", [content])  # without, one case, its fields as plain variables
-        if isinstance(structs, list) and not structs:
+        calls = content.pop("calls", [])
+        if not isinstance(calls, list) or not all("f" in call and "output" in call for call in calls):
+            raise ValueError("'calls' must be a struct array with the fields 'f' and 'output'")
+        structs = content.get("cases", [] if calls else [content])  # without, one case, its fields as plain variables
+        if isinstance(structs, list) and not structs and not calls:
             raise ValueError("it holds no case")
         for number, fields in enumerate(structs if isinstance(structs, list) else [{}], 1):
             if "input" not in fields or "output" not in fields:
@@ -152,6 +191,9 @@ def _read_mat(path: Path) -> Iterator[Reference]:
                 plain.pop(key, None)
             name = fields["name"] if isinstance(fields.get("name"), str) else f"{path.stem} {number}"
             yield _make_reference(name, path.name, {**plain, "method": "bicubic", **texts}, {})
+        for number, fields in enumerate(calls, 1):
+            name = fields["name"] if isinstance(fields.get("name"), str) else f"{path.stem} call {number}"
+            yield _make_call(name, path.name, fields, MATLAB, typed=True)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ReferenceFileError(
