@@ -47,8 +47,8 @@ class Commands(click.Group):
         """What this command offers against bad images or a full memory, of which the library knows the facts alone."""
         command = self.get_command(ctx, ctx.invoked_subcommand or "")
         options = {option.name for option in command.params} if command else set()
-        if isinstance(error, MemoryError):
-            return " or --workers 1" if "workers" in options else ""
+        if isinstance(error, MemoryError):  # a network's says itself what helps
+            return " or --workers 1" if "workers" in options and "not enough memory" not in str(error) else ""
         for name, text in getattr(error, "remedies", {}).items():
             if name in options:
                 return str(text)
@@ -67,8 +67,9 @@ def describe_error(error: Exception) -> str:
             return error.strerror
         known = error.errno is None or error.strerror != os.strerror(error.errno)  # more than the system's own words
         return f"{error.filename}: {error.strerror if known else explain_refusal(error, error.filename)}"
-    if isinstance(error, MemoryError):
-        return "not enough memory; close other programs, or use smaller images"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        general = "not enough memory; close other programs, or use smaller images"
+        return text if isinstance(error, MemoryError) and "not enough memory" in text else general
     if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "safetensors", "google"):
         return f"networks need {error.name}, which is not installed; pip install 'idn[train]'"
     if isinstance(error, (ValueError, OSError, IndexError, ImportError)):
@@ -76,10 +77,23 @@ def describe_error(error: Exception) -> str:
     return f"internal error, please report it ({type(error).__name__}: {text}); IDN_DEBUG=1 shows where"
 
 
+def read_device(_: click.Context, __: click.Parameter, value: str) -> str:
+    """The name of a device as torch has them; whether it is here is for `idn_train.device` to say."""
+    from re import fullmatch
+
+    if not fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", value):
+        raise click.BadParameter(f"{value!r} is no device; one of auto, cpu, cuda, cuda:1 …, mps")
+    return value
+
+
 data_root_option = click.option(
     "--data-root", type=click.Path(path_type=Path), help="Data root; else the variable IDN_DATA, else ./data."
 )
 workers_option = click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one per core]")
+device_option = click.option(
+    "--device", default="auto", show_default=True, callback=read_device, metavar="NAME",
+    help="Of networks: auto (a GPU where there is one), cpu, cuda, cuda:1 …, mps.",
+)  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace existing files.")
 skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress; print only what matters.")
@@ -625,6 +639,7 @@ def make_test_command(
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the scores as CSV; - is standard output.")
 @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the published and these side by side.")
 @click.option("--per-image", is_flag=True, help="Also print the score of each image.")
+@device_option
 @workers_option
 @data_root_option
 @json_option
@@ -633,7 +648,7 @@ def make_test_command(
 def evaluate_command(
     methods: tuple[str, ...], sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...],
     boundary: Any, lr: Path | None, self_ensemble: bool, save_images: Path | None, csv_file: str | None,
-    markdown_file: str | None, per_image: bool, workers: int | None, data_root: Path | None,
+    markdown_file: str | None, per_image: bool, device: str, workers: int | None, data_root: Path | None,
     json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score METHODs on the test sets, beside the published numbers.
@@ -675,7 +690,7 @@ def evaluate_command(
     if lr and (len(sets) != 1 or len(set(scales)) != 1):
         raise click.UsageError("--lr takes the pictures of one --set at one --scale; give one of each")
     try:
-        opened = open_methods(methods, [int(s) for s in scales], self_ensemble)
+        opened = open_methods(methods, [int(s) for s in scales], self_ensemble, device)
     except WrongScaleError as error:
         raise click.BadParameter(str(error), param_hint="--scale") from None
     load_kernels_aloud(quiet)
@@ -916,7 +931,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     default=None,
     help="torch.compile, and a GPU's step as one graph.  [default: on a GPU]",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
+@device_option
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), help="[default: 0]")
 @click.option(
     "--validate-set", default="Set5", show_default=True, help="A test set or a folder; none if it is not there."
@@ -1094,7 +1109,7 @@ def export_onnx_command(
 )
 @click.option("--tile", type=click.IntRange(min=16), help="LR pixels along a tile's side.  [default: 384]")
 @click.option("--self-ensemble", is_flag=True, help="Mean of 8 orientations: better, 8 times slower.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
+@device_option
 @force_option
 @quiet_option
 def upscale_command(
@@ -1157,10 +1172,12 @@ def upscale_command(
 @click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
 @click.option("--weights", multiple=True, help="Repeatable: idn, bicubic or a .safetensors.  [default: idn]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True)
+@device_option
 @force_option
 def compare_command(
-    image: Path, scale: str, box: tuple[int, int, int, int], weights: tuple[str, ...], out: Path, force: bool
-) -> None:
+    image: Path, scale: str, box: tuple[int, int, int, int], weights: tuple[str, ...], out: Path, device: str,
+    force: bool,
+) -> None:  # fmt: skip
     """Draw GT, bicubic and networks on one IMAGE, whole and zoomed, with PSNR and SSIM.
 
     \b
@@ -1176,7 +1193,7 @@ def compare_command(
 
     check_target(out, force)
     names = weights or (["idn"] if int(scale) in list_shipped() else [])  # bicubic is always there
-    methods = [open_method(name, int(scale))[0] for name in names if name != "bicubic"]
+    methods = [open_method(name, int(scale), device=device)[0] for name in names if name != "bicubic"]
     save_picture(draw_figure(image, int(scale), box, methods), out, force)
     click.echo(out)
 
@@ -1193,13 +1210,14 @@ def compare_command(
 )
 @click.option("--gt", metavar="SET|DIR", help="The GT of SR pictures: then a RUN may be a folder of these as well.")
 @click.option("--scale", type=click.IntRange(1), help="With --gt: of the SR pictures.")
+@device_option
 @workers_option
 @data_root_option
 @force_option
 @quiet_option
 def report_command(
     runs: tuple[Path, ...], out: Path, weights: Any, sets: tuple[str, ...], images: tuple[str, ...], gt: str | None,
-    scale: int | None, workers: int | None, data_root: Path | None, force: bool, quiet: bool,
+    scale: int | None, device: str, workers: int | None, data_root: Path | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write one HTML page about networks: scores, pictures to compare, learning curves, provenance.
 
@@ -1224,7 +1242,7 @@ def report_command(
         raise click.UsageError("--gt and --scale go together, and stand in place of --set")
     check_target(out, force)
     paths, pictures = split_paths(runs) if gt else (list(runs), [])
-    networks = [(run, open_method(str(run.path.resolve()))[0]) for run in read_runs(paths, weights)]
+    networks = [(run, open_method(str(run.path.resolve()), device=device)[0]) for run in read_runs(paths, weights)]
     root = find_data_root(data_root)
     load_kernels_aloud(quiet)
     with ProgressBar(quiet) as progress:

@@ -14,16 +14,76 @@ import torch
 if TYPE_CHECKING:
     from idn_train.config import Precision
 
+# Of Windows, Linux, and GPUs
+_FULL = ("not enough memory", "can't allocate memory", "out of memory")
+
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device to compute on: as named, else this process's GPU, else the processor."""
+    """The device to compute on: as named, else this process's GPU, else the processor.
+
+    "auto" takes a GPU of CUDA alone; Apple's is taken by its name, "mps".
+
+    Raises
+    ------
+    ValueError
+        No such device here.
+    """
     if name == "auto":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     with contextlib.suppress(RuntimeError):
         device = torch.device(name)
         if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()):
             return device
-    raise ValueError(f"no device {name!r} here; one of auto, cpu" + (", cuda" if torch.cuda.is_available() else ""))
+        # without autocast for it, torch is older than 2.5
+        if device.type == "mps" and torch.backends.mps.is_available() and torch.amp.is_autocast_available("mps"):
+            return device
+    raise ValueError(f"no device {name!r} here; one of auto, cpu{_list_gpus()}")
+
+
+def _list_gpus() -> str:
+    """What an error names beside the processor."""
+    return (", cuda" if torch.cuda.is_available() else "") + (", mps" if torch.backends.mps.is_available() else "")
+
+
+def supports_float64(device: torch.device) -> bool:
+    """Whether a device has doubles: Apple's GPUs have none."""
+    return device.type != "mps"
+
+
+def is_memory_full(error: BaseException) -> bool:
+    """Whether torch ran out of memory, on any device; also where another error came of it.
+
+    Only CUDA's error has a class of its own. The others are told by their text.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, torch.cuda.OutOfMemoryError):
+            return True
+        if isinstance(link, RuntimeError) and any(words in str(link) for words in _FULL):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what torch keeps of a GPU's memory for its next tensors."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def explain_full_memory(device: torch.device, batch: int) -> Iterator[None]:
+    """Within the block, a full memory is a MemoryError that names a smaller batch than this one."""
+    try:
+        yield
+        return
+    except Exception as error:
+        if not is_memory_full(error):
+            raise
+    advice = f"give a smaller one, --batch {batch // 2} say" if batch > 1 else "close other programs"
+    raise MemoryError(f"{device}: not enough memory for steps of batch {batch}; {advice}")
 
 
 def choose_precision(device: torch.device, name: str = "auto") -> Precision:
@@ -31,6 +91,8 @@ def choose_precision(device: torch.device, name: str = "auto") -> Precision:
     if name == "auto":
         if device.type == "cuda":
             native = torch.cuda.is_bf16_supported(including_emulation=False)
+        elif device.type != "cpu":
+            native = False
         else:
             probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public ones
             native = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)

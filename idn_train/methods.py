@@ -18,7 +18,9 @@ class WrongScaleError(ValueError):
     """Weights of another scale than was asked for."""
 
 
-def open_method(name: str, scale: int | None = None, self_ensemble: bool = False) -> tuple[Method, int | None]:
+def open_method(
+    name: str, scale: int | None = None, self_ensemble: bool = False, device: str = "auto"
+) -> tuple[Method, int | None]:
     """Open a method, and say which one scale it is for; bicubic is for all: None.
 
     Parameters
@@ -29,6 +31,8 @@ def open_method(name: str, scale: int | None = None, self_ensemble: bool = False
         Which of the weights that come along; no other name needs it.
     self_ensemble : bool
         Networks: mean of 8 orientations.
+    device : str
+        Networks: where to compute, as `idn_train.device.choose_device` takes it.
 
     Returns
     -------
@@ -39,21 +43,22 @@ def open_method(name: str, scale: int | None = None, self_ensemble: bool = False
     Raises
     ------
     ValueError
-        A file that is missing, damaged or not of an IDN, or no weights of that scale come along.
+        A file that is missing, damaged or not of an IDN, or no weights of that scale come along; no such device.
     """
     if name == "bicubic":
         return BICUBIC, None
     from idn_train.checkpoint import load_weights
+    from idn_train.device import choose_device
     from idn_train.upscale import make_method
 
     network, metadata = load_weights(path := find_weights(name, scale))
     stem = path.absolute().parent.name if path.stem in ("best", "final", "last") else path.stem  # of a run, its folder
     label = (tidy_name(str(metadata.get("name") or stem)) or "network") + ("+" if self_ensemble else "")
-    return make_method(network, label, self_ensemble), network.scale
+    return make_method(network.to(choose_device(device)), label, self_ensemble), network.scale
 
 
 def open_methods(
-    names: Sequence[str], scales: Sequence[int] = (), self_ensemble: bool = False
+    names: Sequence[str], scales: Sequence[int] = (), self_ensemble: bool = False, device: str = "auto"
 ) -> list[tuple[Method, tuple[int, ...]]]:
     """Open several methods, each with the scales to score it at; no two of one name at one scale.
 
@@ -65,6 +70,8 @@ def open_methods(
         Those that are wanted; none: all of bicubic, and each network's own.
     self_ensemble : bool
         Networks: mean of 8 orientations.
+    device : str
+        As `open_method`.
 
     Raises
     ------
@@ -78,7 +85,7 @@ def open_methods(
     for name in names:
         each: Sequence[int | None] = (wanted or list_shipped() or SCALES) if name == "idn" else (None,)
         for scale in each:
-            method, own = open_method(name, scale, self_ensemble)
+            method, own = open_method(name, scale, self_ensemble, device)
             if own is None:
                 opened.append((method, wanted or SCALES))
                 continue

@@ -18,7 +18,7 @@ from idn_data.scores.sets import open_set
 from idn_train.clock import Cadence
 from idn_train.config import Config, make_config
 from idn_train.data import Data, PictureRequest, open_data, plan_data
-from idn_train.device import agree, choose_device, choose_precision, choose_threads
+from idn_train.device import agree, choose_device, choose_precision, choose_threads, explain_full_memory
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
 from idn_train.network import IDN
@@ -142,6 +142,8 @@ def run_job(
         Another process trains in the folder.
     TrainingError
         As `idn_train.trainer.train`.
+    MemoryError
+        The device is too small for the batch.
     """
     request, config = job.request, job.config
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -162,6 +164,7 @@ def run_job(
         stops = stack.enter_context(catch_stops())
         validate = make_validation(job.test_set, config.scale) if job.test_set else None
         hooks = Hooks(validate, record, watch, lambda: bool(stops))
+        stack.enter_context(explain_full_memory(job.device, config.batch))
         path = train(
             config, patches, job.folder, init=job.init, minutes=request.minutes, compiled=job.compiled,
             cadence=request.cadence, hooks=hooks,

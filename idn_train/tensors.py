@@ -18,6 +18,7 @@ from torch import Tensor
 
 from idn_data.matlab.sizes import find_lengths
 from idn_data.matlab.weights import check_boundary, compute_weights
+from idn_train.device import supports_float64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def imresize(
     image : (…, H, W) Tensor, on any device
         float64 and float32: computed in their own precision, nothing is clipped. float16 and bfloat16: computed in
         float32 and rounded once. uint8, uint16, uint32, int8, int16, int32 and bool: as `idn_data.imresize`, in
-        float64, rounded and saturated after each pass.
+        float64, rounded and saturated after each pass; on a device without float64, by the processor.
     scale : float or (float, float), optional
         Factor for both axes, or one for rows and one for columns. The output has ``ceil(scale * n)`` pixels.
     method : str or (function, width)
@@ -124,9 +125,12 @@ def imresize(
     _check_image(image)
     # the ends of ranges are plain numbers to `torch.compile` as well, where sizes may be symbols
     height, width = range(image.shape[-2]).stop, range(image.shape[-1]).stop
+    device = image.device
+    if image.dtype not in FLOATS and not supports_float64(device):
+        image = image.cpu()  # whose doubles integers need to be exact
     steps = _plan_passes(height, width, scale, method, size, antialias, boundary, image.device, image.dtype)
     if image.dtype not in FLOATS:
-        return _resize_integers(image, steps)
+        return _resize_integers(image, steps).to(device)
     result = image.to(steps[0].bands[0].weights.dtype)
     for step in steps:
         result = _resample(result, step)
@@ -143,7 +147,9 @@ def _plan_passes(
     scales, lengths = find_lengths((height, width), scale, size)
     integers = dtype not in FLOATS
     find = _find_taps if integers else _find_resampling
-    kind = torch.float64 if dtype == torch.float64 or integers or not _products_are_exact() else torch.float32
+    doubles = dtype == torch.float64 or integers or not _products_are_exact()
+    # where there are no doubles (Apple's GPUs), products are not rounded either; integers go to the processor
+    kind = torch.float64 if doubles and supports_float64(device) else torch.float32
     return [
         find(axis, (height, width)[axis], lengths[axis], scales[axis], method, antialias, boundary, device, kind)
         for axis in ((-2, -1) if scales[0] <= scales[1] else (-1, -2))
@@ -283,5 +289,5 @@ def _cut_bands(
             first = int(columns[part].min(initial=columns.max()))
             band = np.zeros((high - low, int(columns[part].max(initial=first)) + 1 - first))
             np.add.at(band, (rows[part] - low, columns[part] - first), values[part])
-            bands.append(Band(first, band.shape[1], torch.from_numpy(band).to(device=device, dtype=dtype)))
+            bands.append(Band(first, band.shape[1], torch.from_numpy(band).to(dtype).to(device)))
     return tuple(bands)

@@ -15,6 +15,7 @@ from idn_data.patches.trainplan import Teacher
 from idn_data.scores.methods import Method
 from idn_train.checkpoint import load_weights
 from idn_train.colour import LUMA, LUMA_OFFSET, LUMA_TO_RGB
+from idn_train.device import free_memory, is_memory_full
 from idn_train.enlarge import enlarge_photo, enlarge_tiles
 
 if TYPE_CHECKING:
@@ -99,13 +100,13 @@ def _upscale_tiles(
                 done += 1
                 yield before + total, rows, columns, sr
             return
-        except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one; a processor's has no class of its own
-            if not (isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error)):
+        except RuntimeError as error:
+            if not is_memory_full(error):
                 raise
         tile = min(tile, max(pixels.shape[:2])) // 2
         if tile < LEAST_TILE:
             raise MemoryError(f"{device}: not enough memory, even for tiles of {2 * tile} pixels; close other programs")
-        torch.cuda.empty_cache()
+        free_memory(device)
         _LOG.warning("%s: not enough memory; going on with tiles of %d pixels", device, tile)
 
 

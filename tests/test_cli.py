@@ -483,7 +483,42 @@ def test_upscale_by_either_boundary_and_on_a_device(photos: Path, tmp_path: Path
     differs = (results["symmetric"] != results["replicate"]).any(axis=2)
     assert differs.any() and not differs[4:-4, 4:-4].any()  # the border alone
     assert run("upscale", photos / "street.png", "--scale", "2", "--boundary", "periodic").exit_code == 2
-    check_failure(run("upscale", photos / "street.png", "--scale", "2", "--device", "abacus"), 1, "no device 'abacus'")
+    check_failure(
+        run("upscale", photos / "street.png", "--scale", "2", "--device", "cuda:99"), 1, "no device 'cuda:99'"
+    )
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps"])
+def test_networks_compute_on_the_device_that_is_named(
+    photos: Path, tmp_path: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import torch
+
+    asked: list[str] = []
+    monkeypatch.setattr("idn_train.device.choose_device", lambda name: asked.append(name) or torch.device("cpu"))
+    picture, out, weights = photos / "street.png", tmp_path / "new", tmp_path / "weights" / "idn_x2.safetensors"
+    box = ["--box", "10", "10", "60", "50"]
+    for arguments in (
+        ["evaluate", "idn", "--set", photos, "--scale", "2", "--protocol", "float"],
+        ["compare", picture, "--scale", "2", *box, "--out", f"{out}.png"],
+        ["report", weights, "--set", photos, "--image", picture, "--out", f"{out}.html"],
+        ["upscale", picture, "--scale", "2", "--out", f"{out}2.png"],
+    ):
+        result = run(*arguments, "--device", name)
+        assert result.exit_code == 0, result.output
+        assert asked.pop() == name and not asked
+        check_failure(run(*arguments, "--device", "abacus"), 2, "'abacus' is no device; one of auto, cpu, cuda, cuda:1")
+
+
+def test_a_network_that_a_gpu_cannot_hold_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch, photos: Path) -> None:
+    import torch
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    monkeypatch.setattr("idn_train.methods.open_methods", fail)
+    result = run("evaluate", "idn", "--set", photos, "--scale", "2")
+    check_failure(result, 1, "idn: not enough memory; close other programs, or use smaller images")
 
 
 def test_a_full_memory_names_what_the_command_has(

@@ -8,7 +8,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from idn_train.device import choose_device, choose_precision, choose_threads, join_processes
+from idn_train.device import (
+    choose_device,
+    choose_precision,
+    choose_threads,
+    explain_full_memory,
+    free_memory,
+    is_memory_full,
+    join_processes,
+    supports_float64,
+)
 
 CPU = torch.device("cpu")
 
@@ -26,6 +35,72 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert choose_device() == torch.device("cuda:3")
+
+
+def test_apples_gpu_is_taken_by_its_name_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"no device 'mps' here; one of auto, cpu$"):
+        choose_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("mps") == torch.device("mps") and choose_device() == CPU
+    with pytest.raises(ValueError, match=r"no device 'cuda' here; one of auto, cpu, mps$"):
+        choose_device("cuda")
+    assert choose_precision(torch.device("mps")) == "float32"
+    assert (
+        not supports_float64(torch.device("mps")) and supports_float64(CPU) and supports_float64(torch.device("cuda"))
+    )
+
+
+FULL = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+]
+
+
+def end_capture(error: RuntimeError) -> None:
+    """Fail as the capture of a CUDA graph does in which something failed."""
+    try:
+        raise error
+    finally:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_a_full_memory_is_told_by_class_or_text(error: RuntimeError) -> None:
+    assert is_memory_full(error)
+    with pytest.raises(RuntimeError, match="during capture") as caught:
+        end_capture(error)
+    assert is_memory_full(caught.value)
+
+
+def test_processors_say_so_in_these_words() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 55)
+    assert is_memory_full(caught.value)
+    assert not is_memory_full(RuntimeError("shape mismatch")) and not is_memory_full(ValueError("out of memory"))
+
+
+def test_what_torch_keeps_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("cuda"))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: freed.append("mps"))
+    for name in ("cuda:0", "cpu", "mps"):
+        free_memory(torch.device(name))
+    assert freed == ["cuda", "mps"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "advice"), [(64, "64; give a smaller one, --batch 32 say"), (1, "1; close other programs")]
+)
+def test_a_full_memory_names_a_smaller_batch(batch: int, advice: str) -> None:
+    said = f"cpu: not enough memory for steps of batch {advice}"
+    with pytest.raises(MemoryError, match=said), explain_full_memory(CPU, batch):
+        raise FULL[0]
+    with pytest.raises(RuntimeError, match="shape"), explain_full_memory(CPU, batch):
+        raise RuntimeError("shape mismatch")
 
 
 @pytest.mark.parametrize(("bf16", "amx", "chosen"), [(1, 0, "bf16"), (0, 1, "bf16"), (0, 0, "float32")])

@@ -148,3 +148,24 @@ def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
     assert list(run.iterdir()) == []
     assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
     assert (run / "final.safetensors").is_file()
+
+
+def test_a_full_memory_ends_in_one_line_that_names_a_smaller_batch(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_file(photos, tmp_path / "a.h5")[0]
+    forward, calls = IDN.forward, []
+
+    def run_out(self: IDN, lr: torch.Tensor) -> torch.Tensor:
+        calls.append(len(lr))
+        if len(calls) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, lr)
+
+    monkeypatch.setattr(IDN, "forward", run_out)
+    command = ["train", "--data", str(data), "--batch", "8", "--steps", "9", "--validate-set", str(tmp_path / "none")]
+    result = CliRunner().invoke(main, [*command, "--device", "cpu", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    said = "idn: cpu: not enough memory for steps of batch 8; give a smaller one, --batch 4 say"
+    assert result.stderr.splitlines()[-1] == said
+    assert "Traceback" not in result.output

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import idn_data
 from idn_data import BOUNDARIES, METHODS
@@ -248,6 +249,42 @@ def test_other_devices_agree_with_the_processor(device: str) -> None:
             assert torch.equal(imresize(whole.cuda(), **how).cpu(), imresize(whole, **how))
             with torch.autocast("cuda", torch.bfloat16):
                 assert torch.equal(imresize(image.float().cuda(), **how), got)
+
+
+class NoDoubles(TorchDispatchMode):
+    """The device "meta" as one without float64."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                assert tensor.dtype != torch.float64, f"{function} makes doubles"
+        return result
+
+
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_a_device_without_doubles_gets_none(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    monkeypatch.setattr(tensors, "supports_float64", lambda device: device.type != "meta")
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        with NoDoubles():
+            small = imresize(torch.empty(2, 40, 30, device="meta", dtype=dtype), 0.37)
+        assert small.dtype == dtype and small.shape == (2, 15, 12) and small.is_meta
+    with NoDoubles(), pytest.raises(AssertionError, match="makes doubles"):
+        torch.empty(2, device="meta").double()
+
+
+def test_integers_go_where_there_are_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = (draw(3, 41, 33) * 255).byte()
+    expected = imresize(image, 0.4)
+    taken: list[torch.device] = []
+    resize = tensors._resize_integers
+    monkeypatch.setattr(tensors, "_resize_integers", lambda x, steps: taken.append(x.device) or resize(x, steps))
+    monkeypatch.setattr(tensors, "supports_float64", lambda device: False)
+    assert torch.equal(imresize(image, 0.4), expected)
+    with pytest.raises(NotImplementedError, match="meta"):  # there is nothing to bring over from it, but it is tried
+        imresize(torch.empty(4, 4, device="meta", dtype=torch.uint8), 0.5)
+    assert taken == [torch.device("cpu")]
 
 
 def test_a_tensor_without_memory_has_the_right_shape() -> None:

@@ -393,14 +393,17 @@ def test_tiles_of_a_transparent_photo_equal_the_whole(tmp_path):
 FULL = [
     torch.cuda.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("DefaultCPUAllocator: not enough memory: you …"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you …"),
+    RuntimeError("MPS backend out of memory (MPS allocated: …"),
 ]
 
 
 @pytest.mark.parametrize("error", FULL)
 def test_a_full_memory_gets_smaller_tiles_and_a_word(tmp_path, monkeypatch, caplog, error):
     Image.fromarray(draw_photo(150, 24, 7)).save(tmp_path / "a.png")
-    network, calls = make_network(2, std=0.001), []
+    network, calls, freed = make_network(2, std=0.001), [], []
     upscale_photo(network, tmp_path / "a.png", tmp_path / "whole.png")
+    monkeypatch.setattr("idn_train.upscale.free_memory", freed.append)
     blocks = network.blocks.forward
 
     def run_out(x: torch.Tensor) -> torch.Tensor:
@@ -413,9 +416,29 @@ def test_a_full_memory_gets_smaller_tiles_and_a_word(tmp_path, monkeypatch, capl
     assert [record.message for record in caplog.records] == [
         f"cpu: not enough memory; going on with tiles of {tile} pixels" for tile in (75, 37)
     ]
+    assert freed == [torch.device("cpu")] * 2
     assert calls[-1] == ("a.png", 5, 5)
     whole, tiled = (read_image(tmp_path / name).astype(int) for name in ("whole.png", "b.png"))
     assert np.abs(whole - tiled).max() <= 1
+
+
+def test_scores_come_of_smaller_tiles_where_the_memory_is_full(tmp_path, monkeypatch, caplog):
+    Image.fromarray(draw_photo(80, 70, 3)).save(tmp_path / "a.png")
+    network, test_set = make_network(2, std=0.001), open_set(str(tmp_path), Path("none"), workers=1)
+    wanted = evaluate(make_method(network, "IDN"), test_set, 2, ["float"])[0][0]
+    blocks, sides = network.blocks.forward, []
+
+    def run_out(x: torch.Tensor) -> torch.Tensor:
+        sides.append(x.shape[2])
+        if len(sides) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return blocks(x)
+
+    monkeypatch.setattr(network.blocks, "forward", run_out)
+    found = evaluate(make_method(network, "IDN"), test_set, 2, ["float"])[0][0]
+    assert [record.message for record in caplog.records] == ["cpu: not enough memory; going on with tiles of 20 pixels"]
+    assert len(sides) == 1 + 4  # of 40x35 LR pixels
+    assert found.psnr == pytest.approx(wanted.psnr, abs=1e-4) and found.ssim == pytest.approx(wanted.ssim, abs=1e-5)
 
 
 def test_a_memory_that_is_full_for_any_tile(tmp_path, monkeypatch):
