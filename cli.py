@@ -861,10 +861,10 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--stage", type=click.Choice(STAGES), help="Pre-training or fine-tuning.  [default: pretrain]")
 @click.option(
     "--preset",
-    type=click.Choice(("tensorflow", "express")),
+    type=click.Choice(("tensorflow", "express", "paper")),
     default="tensorflow",
     show_default=True,
-    help="Hyper-parameters: IDN-TensorFlow's, or those that give good weights soon.",
+    help="Hyper-parameters: IDN-TensorFlow's; those that give good weights soon; those that reach the paper's level.",
 )
 @click.option(
     "--data",
@@ -886,6 +886,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     "--lr-patch", type=click.IntRange(1, 1024), help="Side of an LR patch of --images.  [default: the stage's]"
 )
 @click.option("--boundary", type=click.Choice(BOUNDARIES), help="Of --images, as in make-train.  [default: symmetric]")
+@click.option("--set-aside", is_flag=True, help="Leave out every tenth picture of --images, and validate on these.")
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: runs/<stage>_x<scale>]"
 )
@@ -934,7 +935,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @device_option
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), help="[default: 0]")
 @click.option(
-    "--validate-set", default="Set5", show_default=True, help="A test set or a folder; none if it is not there."
+    "--validate-set", help="A test set or a folder; none if it is not there.  [default: set aside; Set5; paper: none]"
 )
 @click.option(
     "--validate-every", callback=read_interval, metavar="N|Nmin", help="Steps or minutes.  [default: an epoch]"
@@ -945,10 +946,11 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @data_root_option
 @quiet_option
 def train_command(
-    folder: Path | None, files: tuple[Path, ...], preset: Any, device: str, validate_set: str, precision: str,
+    folder: Path | None, files: tuple[Path, ...], preset: Any, device: str, validate_set: str | None, precision: str,
     compiled: bool | None, validate_every: tuple[int, float], tensorboard: bool, restart: bool, init: Path | None,
     minutes: float | None, data_root: Path | None, quiet: bool, scale: str | None, stage: Any,
-    folders: tuple[Path, ...], grid: bool, lr_patch: int | None, boundary: Any, skip_bad: bool, **given: Any,
+    folders: tuple[Path, ...], grid: bool, lr_patch: int | None, boundary: Any, set_aside: bool, skip_bad: bool,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Train IDN; a run that was stopped or killed goes on where it was when started again with the same command.
 
@@ -959,13 +961,16 @@ def train_command(
       idn train --scale 4 --stage pretrain
       idn train --scale 4 --preset express --minutes 10
       idn train --scale 4 --images 291 --images DIV2K
+      idn train --scale 4 --preset paper
     """
     from idn_data.images.sets import find_data_root
     from idn_train import session
     from idn_train.clock import Cadence
     from idn_train.device import join_processes
 
-    pictures = request_pictures(folders, files, scale, grid, lr_patch, boundary, skip_bad, quiet)
+    if preset == "paper" and not (folders or files):
+        folders = (Path("291"),)
+    pictures = request_pictures(folders, files, scale, (grid, lr_patch, boundary, set_aside, skip_bad), quiet)
     request = session.Request(
         files, pictures, int(scale) if scale else None, stage, preset, folder, init, minutes or 0.0, device, precision,
         compiled, Cadence(*validate_every), validate_set, tensorboard, restart, given,
@@ -986,13 +991,12 @@ def train_command(
 
 
 def request_pictures(
-    folders: tuple[Path, ...], files: tuple[Path, ...], scale: str | None, grid: bool, lr_patch: int | None,
-    boundary: Any, skip_bad: bool, quiet: bool,
-) -> Any:  # fmt: skip
+    folders: tuple[Path, ...], files: tuple[Path, ...], scale: str | None, how: tuple[Any, ...], quiet: bool
+) -> Any:
     """The pictures to train from, or None; UsageError for options that do not fit together."""
     if not folders:
-        if lost := [name for name, given in (("--grid", grid), ("--lr-patch", lr_patch), ("--boundary", boundary),
-                                             ("--skip-bad", skip_bad)) if given]:  # fmt: skip
+        names = ("--grid", "--lr-patch", "--boundary", "--set-aside", "--skip-bad")
+        if lost := [name for name, given in zip(names, how, strict=True) if given]:
             raise click.UsageError(f"{lost[0]} says how patches are cut from pictures; give it with --images DIR")
         return None
     if files:
@@ -1001,8 +1005,9 @@ def request_pictures(
         raise click.UsageError("--images needs --scale: 2, 3 or 4")
     from idn_train.data import PictureRequest
 
+    grid, lr_patch, boundary, set_aside, skip_bad = how
     load_kernels_aloud(quiet, "idn_data.patches.windowkernels")
-    return PictureRequest(folders, grid, boundary or "symmetric", lr_patch, skip_bad=skip_bad)
+    return PictureRequest(folders, grid, boundary or "symmetric", lr_patch, set_aside, skip_bad)
 
 
 @main.command("import-caffe", short_help="Convert the authors' .caffemodel.")

@@ -38,6 +38,10 @@ class Feed(Protocol):
     def digest(self) -> str:
         """What decides the patches: a run is resumed with the same only."""
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of pictures that it could have used, and did not: the weights say them."""
+
     def __len__(self) -> int:
         """Patches of an epoch."""
 
@@ -73,6 +77,11 @@ class Patches:
 
     def __len__(self) -> int:
         return len(self.lr)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """None: what a file leaves out, it says itself."""
+        return ()
 
     @property
     def bytes(self) -> int:

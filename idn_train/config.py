@@ -11,7 +11,9 @@ from idn_data.patches.recipe import SCALES, STAGES, Stage
 Loss = Literal["l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim"]
 Schedule = Literal["steps", "cosine"]
 Precision = Literal["float32", "bf16"]
-Preset = Literal["tensorflow", "express"]
+Preset = Literal["tensorflow", "express", "paper"]
+
+PAPER_PATCH = 24  # side of an LR patch under "paper": a wide one shows the network what it sees within a picture
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
     ----------
     scale : {2, 3, 4}
     stage : {"pretrain", "finetune"}
-    preset : {"tensorflow", "express"}
+    preset : {"tensorflow", "express", "paper"}
         "tensorflow": as the README of IDN-TensorFlow has it. "express": good weights soon, by L1, Muon at 6e-3 on the
         convolutions and Adam at 1e-3 on the rest (half of both to fine-tune) after a short warm-up, a cosine to zero,
         a decoupled weight decay of 0.3, a reconstruction that starts close to zero, and the mean of the last weights.
+        "paper": the same for long, at the level of the paper: more steps, of more patches, from pictures.
     **given
         Fields of `Config`; None: not given.
 
@@ -82,13 +85,17 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
     config = Config(scale, stage)
     if stage == "finetune":
         config = replace(config, loss="l1", epochs=600, decay_epochs=250)
-    if preset == "express":
+    if preset == "paper" and stage == "finetune":
+        raise ValueError("the preset paper is one training from the start; leave out the stage, or take another preset")
+    if preset != "tensorflow":
         rate = 0.5e-3 if stage == "finetune" else 1e-3
         config = replace(
             config, loss="l1", rate=rate, muon_rate=6 * rate, schedule="cosine", warmup=100, decay_epochs=0,
             weight_decay=0.0 if given.get("muon_rate") == 0 else 0.3,  # Adam's alone would lie in the gradient
             reconstruction_std=0.001, average=0.998,
         )  # fmt: skip
+    if preset == "paper":
+        config = replace(config, batch=256, steps=80_000, warmup=500, average=0.999)
     known = {name: value for name, value in given.items() if value is not None}
     return replace(config, **known)  # type: ignore[arg-type]  # Config checks what the command line gave
 

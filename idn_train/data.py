@@ -12,6 +12,7 @@ from idn_data.patches.recipe import Recipe
 from idn_data.patches.shards import find_patch_files
 from idn_train.batches import load_patches, place_patches
 from idn_train.pictures import Pictures
+from idn_train.setaside import list_set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,14 +34,14 @@ class PictureRequest:
     grid: bool = False  # the patches of `make_train`, instead of random positions
     boundary: Boundary = "symmetric"  # beyond the edge of all that is reduced
     lr_patch: int | None = None  # side of an LR patch; None: the stage's
-    leave_out: tuple[str, ...] = ()  # names of pictures
+    set_aside: bool = False  # every tenth picture is left out, to validate on
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
         if not self.folders:
             raise ValueError("no folder of pictures was named; give one or several")
-        if self.grid and self.leave_out:
-            raise ValueError("the grid takes all pictures of a folder; leave out leave_out, or move the pictures away")
+        if self.grid and self.set_aside:
+            raise ValueError("the grid takes all pictures of a folder; give --grid or --set-aside")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Data:
     files: tuple[Path, ...] = ()
     pictures: PictureRequest | None = None
     folders: tuple[Path, ...] = ()  # of pictures
+    set_aside: tuple[Path, ...] = ()  # pictures among them that are left out
 
 
 def plan_data(
@@ -89,7 +91,8 @@ def plan_data(
     if scale is None:
         raise ValueError("pictures have no scale; name it, one of 2, 3, 4")
     folders = tuple(find_set(str(folder), root) for folder in pictures.folders)
-    return Data(scale, stage or "pretrain", pictures=pictures, folders=folders)
+    aside = tuple(list_set_aside(folders)) if pictures.set_aside else ()
+    return Data(scale, stage or "pretrain", pictures=pictures, folders=folders, set_aside=aside)
 
 
 def open_data(
@@ -125,8 +128,9 @@ def open_data(
     if wanted.grid:
         arrays, digest = cut_grid(data.folders, recipe, seed=seed, skip_bad=wanted.skip_bad, progress=progress)
         return place_patches(arrays, data.scale, digest, device)
+    aside = {path.name for path in data.set_aside}
     pool = read_pool(
-        data.folders, recipe, channels=channels, leave_out=wanted.leave_out, skip_bad=wanted.skip_bad,
-        scratch=scratch, progress=progress,
+        data.folders, recipe, channels=channels, leave_out=aside, skip_bad=wanted.skip_bad, scratch=scratch,
+        progress=progress,
     )  # fmt: skip
     return Pictures.place(pool, device)

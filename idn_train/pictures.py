@@ -56,6 +56,11 @@ class Pictures:
         """What decides the patches, the seed aside."""
         return self.pool.digest
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of pictures that were not to be used."""
+        return self.pool.left_out
+
     def __len__(self) -> int:
         return self.pool.patches
 

@@ -61,6 +61,8 @@ class RunState:
             "init": hashlib.sha256(init.read_bytes()).hexdigest() if init else "",
             "minutes": minutes,
         }
+        if patches.left_out:  # set aside, to choose by
+            self.identity["left_out"] = list(patches.left_out)
         if config.schedule == "steps":  # its rates do not depend on the end, so a run may be prolonged
             for name in ("epochs", "steps", "minutes"):
                 del self.identity[name]

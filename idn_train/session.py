@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from idn_data.atomic import hold
+from idn_data.images.sets import TRAIN_SET
 from idn_data.pictures import save_picture
 from idn_data.scores.benchmark import evaluate
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.sets import open_set
 from idn_train.clock import Cadence
-from idn_train.config import Config, make_config
+from idn_train.config import PAPER_PATCH, Config, make_config
 from idn_train.data import Data, PictureRequest, open_data, plan_data
 from idn_train.device import agree, choose_device, choose_precision, choose_threads, explain_full_memory
 from idn_train.loss import compute_loss
@@ -24,6 +25,7 @@ from idn_train.metrics import open_tensorboard
 from idn_train.network import IDN
 from idn_train.report.curves import draw_curve
 from idn_train.runstate import TrainingError
+from idn_train.setaside import open_set_aside
 from idn_train.trainer import Hooks, train
 from idn_train.upscale import make_method
 
@@ -56,7 +58,7 @@ class Request:
     precision: str = "auto"
     compiled: bool | None = None  # None: on a GPU; on a processor it was slower
     cadence: Cadence = field(default_factory=Cadence)
-    validate_set: str = "Set5"  # or a folder; no validation if it is not there
+    validate_set: str | None = None  # or a folder; None: those set aside, else Set5, but nothing under "paper"
     tensorboard: bool = False
     restart: bool = False  # begin anew where a run stands
     given: Mapping[str, object] = field(default_factory=dict)  # fields of `Config`, over those of the preset
@@ -97,17 +99,34 @@ def plan_job(request: Request, root: Path) -> Job:
     ValueError, OSError
         No patches, weights or device as asked for; the message says what to do.
     """
-    data = plan_data(request.files, request.pictures, request.scale, request.stage, root)
+    data = plan_data(request.files, choose_pictures(request), request.scale, request.stage, root)
     device = choose_device(request.device)
     given = {**request.given, "precision": choose_precision(device, request.precision)}
     config = make_config(data.scale, data.stage, request.preset, **given)
-    folder = request.folder or Path("runs") / f"{data.stage}_x{data.scale}"
+    folder = request.folder or Path("runs") / f"{'paper' if request.preset == 'paper' else data.stage}_x{data.scale}"
     init = request.init or find_init(config, folder)
     compiled = device.type == "cuda" if request.compiled is None else request.compiled
-    test_set = None
-    with contextlib.suppress(FileNotFoundError):
-        test_set = open_set(request.validate_set, root)
+    test_set = choose_validation(request, data, root)
     return Job(request, config, data, folder, init, device, compiled, test_set)
+
+
+def choose_pictures(request: Request) -> PictureRequest | None:
+    """The pictures of a request; under the preset "paper" the 291, and wide patches, unless it says otherwise."""
+    if request.preset != "paper" or request.files:
+        return request.pictures
+    pictures = request.pictures or PictureRequest((Path(TRAIN_SET),))
+    return pictures if pictures.lr_patch or pictures.grid else replace(pictures, lr_patch=PAPER_PATCH)
+
+
+def choose_validation(request: Request, data: Data, root: Path) -> TestSet | None:
+    """What a run is validated on. Not on a test set under the preset "paper": nothing is to be chosen by one."""
+    if data.set_aside and request.validate_set is None:
+        return open_set_aside(data.set_aside)
+    if request.validate_set is None and request.preset == "paper":
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        return open_set(request.validate_set or "Set5", root)
+    return None
 
 
 def run_job(
@@ -154,7 +173,7 @@ def run_job(
                 (job.folder / name).unlink(missing_ok=True)
         agree(0, job.device)  # the others may look for a state only when the first has removed it
         patches = open_data(job.data, job.device, config.seed, job.folder, progress=progress)
-        title = f"{job.title}: PSNR on {request.validate_set}"
+        title = f"{job.title}: PSNR on {job.test_set.name}" if job.test_set else job.title
         record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard)
         threads = cores = torch.get_num_threads()
         if request.minutes and job.device.type == "cpu":  # without a clock, a run is to be the same on each day
@@ -195,8 +214,12 @@ def describe_job(job: Job, patches: Feed, threads: int, cores: int) -> str:
     ]  # fmt: skip
     if job.init:
         chosen.append(f"from {job.init}")
-    if not job.test_set:
-        chosen.append(f"no validation: no {job.request.validate_set} here")
+    if job.test_set:
+        chosen.append(f"validated on {job.test_set.name}")
+    elif job.config.steps and job.request.preset == "paper":
+        chosen.append("no validation; --set-aside for one")
+    else:
+        chosen.append(f"no validation: no {job.request.validate_set or 'Set5'} here")
     if threads < cores:
         chosen.append(f"{threads} of {cores} threads, quickest beside what else runs")
     return f"{job.title}: {', '.join(chosen)}; results in {job.folder}"

@@ -51,6 +51,8 @@ class Pool:
         Whether `pixels` lie in a file, not in memory.
     skipped : tuple of str
         A line on each picture that could not be used.
+    left_out : tuple of str
+        Names of pictures that were not to be used.
     """
 
     recipe: Recipe
@@ -62,6 +64,7 @@ class Pool:
     widths: NDArray[np.int64]
     mapped: bool = False
     skipped: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     ends: NDArray[np.int64] = field(init=False, repr=False)  # positions of a patch in all planes up to each, (planes,)
 
     def __post_init__(self) -> None:
@@ -171,7 +174,8 @@ def read_pool(
             f"{largest.height}x{largest.width}); take larger pictures, or a smaller patch"
         )
     starts, heights, widths = np.array(fit, np.int64).T.copy()
-    return Pool(recipe, tuple(sources), channels, pixels, starts, heights, widths, mapped, tuple(bad))
+    return Pool(recipe, tuple(sources), channels, pixels, starts, heights, widths, mapped, tuple(bad),
+                tuple(sorted(leave_out)))  # fmt: skip
 
 
 def _list_pictures(folders: Sequence[Path], leave_out: Collection[str]) -> list[Path]:
