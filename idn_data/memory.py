@@ -16,24 +16,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GROUP = Path("/sys/fs/cgroup")  # of a container
+_LIMITS = (  # where its limit, its use, and what the system cached of files stand: version 2, and 1
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 def find_free_memory() -> int | None:
     """Bytes of memory that a process may still take, a container's limit heeded; None where the system does not say."""
     free: list[int] = []
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        limit = int((_GROUP / "memory.max").read_text(encoding="ascii"))  # "max": no limit
-        used = int((_GROUP / "memory.current").read_text(encoding="ascii"))
-        lines = (_GROUP / "memory.stat").read_text(encoding="ascii").splitlines()
-        cached = int(next(line for line in lines if line.startswith("inactive_file ")).split()[1])
-        free.append(max(0, limit - used + cached))  # what the system cached of files it gives back when asked
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        free.append(1024 * _read_table(Path("/proc/meminfo"))["MemAvailable:"])
+    for limit, used, table, cached in _LIMITS:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no number: no limit
+            left = _read_number(_GROUP / limit) - _read_number(_GROUP / used)
+            free.append(max(0, left + _read_table(_GROUP / table)[cached]))  # files' pages are given back when asked
     if not free:
         with contextlib.suppress(AttributeError, ValueError, OSError):  # macOS: half of all there is
             free.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     return min(free, default=None)
+
+
+def _read_number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
+
+
+def _read_table(path: Path) -> dict[str, int]:
+    """The first two words of each line."""
+    lines = (line.split() for line in path.read_text(encoding="ascii").splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1}
 
 
 def allocate_bytes(count: int, scratch: Path | None) -> tuple[NDArray[np.uint8], bool]:

@@ -113,22 +113,22 @@ class Pictures:
         return cutter.cut(numbers.to(self.device, non_blocking=True))
 
     def _make(self, draws: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """LR and GT of draws, made by the processor: as the steps take them there, or ready to travel."""
-        recipe, away = self.pool.recipe, self.device.type == "cuda"
+        """LR and GT of draws, made by the processor: float32 as its steps take them, or GT as bytes, to travel."""
+        recipe = self.pool.recipe
+        kind = torch.float32 if self.device.type == "cpu" else torch.uint8
         lr, gt = (
-            torch.empty((len(draws), self.pool.channels, side, side), dtype=dtype, pin_memory=away)
-            for side, dtype in (
-                (recipe.lr_side, torch.float32),
-                (recipe.gt_side, torch.uint8 if away else torch.float32),
-            )
+            torch.empty((len(draws), self.pool.channels, side, side), dtype=dtype)
+            for side, dtype in ((recipe.lr_side, torch.float32), (recipe.gt_side, kind))
         )
         cut_windows(self.pool, draws, lr.numpy(), gt.numpy())
         return lr, gt
 
     def _bring(self, made: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """LR and GT on the device, GT as k/255."""
+        """LR and GT on the device, GT as k/255. Not by the thread: while a step is captured, no other may call CUDA."""
         if self.device.type == "cpu":
             return made
+        if self.device.type == "cuda":
+            made = made[0].pin_memory(), made[1].pin_memory()
         lr, gt = (tensor.to(self.device, non_blocking=True) for tensor in made)
         return lr, gt.float().div_(255)
 

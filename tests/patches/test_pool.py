@@ -168,6 +168,11 @@ def test_free_memory_heeds_a_containers_limit(tmp_path: Path, monkeypatch: pytes
     assert memory.find_free_memory() == 2500
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.find_free_memory() != 2500
+    (tmp_path / "memory").mkdir()  # version 1
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("900\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("950\n")
+    (tmp_path / "memory" / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 90\n")
+    assert memory.find_free_memory() == 40
 
 
 def test_progress_counts_the_pictures(photos: Path) -> None:
