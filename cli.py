@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Only click is imported here, so that help is quick; each command imports what it needs.
 
 STAGES, SCALES, STORAGES = ("pretrain", "finetune"), ("2", "3", "4"), ("float32", "uint8")
+ALL_SCALES = ("2", "3", "4", "5", "6", "7", "8")  # IDN has the first three, a network of one's own any
 BOUNDARIES = ("symmetric", "replicate")
 PROTOCOLS = ("float", "uint8", "y", "rgb")
 SETS = ("Set5", "Set14", "B100", "Urban100")
@@ -109,6 +110,24 @@ boundary_option = click.option(
     show_default=True,
     help="Beyond the edge in imresize: symmetric as newer MATLABs, replicate as R2013b, which IDN's authors used.",
 )
+
+
+def check_networks(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Usage error unless each is FILE.py:NAME or package.module:NAME."""
+    for spec in () if value is None else (value,) if isinstance(value, str) else value:
+        from idn_train.ownnetwork import NetworkError, parse_spec
+
+        try:
+            parse_spec(spec)
+        except NetworkError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
+networks_option = click.option(
+    "--network", "networks", multiple=True, callback=check_networks, metavar="FILE.py:NAME",
+    help="Repeatable: the networks that weights are of, where not IDN. Their files are run.",
+)  # fmt: skip
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -615,7 +634,7 @@ def make_test_command(
 @click.option(
     "--scale",
     "scales",
-    type=click.Choice(SCALES),
+    type=click.Choice(ALL_SCALES),
     multiple=True,
     help="Repeatable.  [default: 2, 3 and 4; a network's own]",
 )
@@ -624,7 +643,7 @@ def make_test_command(
     "protocols",
     type=click.Choice(PROTOCOLS),
     multiple=True,
-    help="Repeatable.  [default: float and uint8]",
+    help="Repeatable.  [default: float and uint8; with a network for RGB y and rgb]",
 )
 @click.option(
     "--boundary",
@@ -640,6 +659,7 @@ def make_test_command(
 @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the published and these side by side.")
 @click.option("--per-image", is_flag=True, help="Also print the score of each image.")
 @device_option
+@networks_option
 @workers_option
 @data_root_option
 @json_option
@@ -648,8 +668,8 @@ def make_test_command(
 def evaluate_command(
     methods: tuple[str, ...], sets: tuple[str, ...], scales: tuple[str, ...], protocols: tuple[Any, ...],
     boundary: Any, lr: Path | None, self_ensemble: bool, save_images: Path | None, csv_file: str | None,
-    markdown_file: str | None, per_image: bool, device: str, workers: int | None, data_root: Path | None,
-    json_file: str | None, force: bool, quiet: bool,
+    markdown_file: str | None, per_image: bool, device: str, networks: tuple[str, ...], workers: int | None,
+    data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score METHODs on the test sets, beside the published numbers.
 
@@ -668,10 +688,11 @@ def evaluate_command(
       idn evaluate bicubic idn --set Set5 --set Set14 --scale 4 --json scores.json
       idn evaluate runs/pretrain_x4/best.safetensors --set Set5
       idn evaluate idn --set Set5 --scale 4 --lr LR/x4 --protocol y
+      idn evaluate runs/ESPCN_pretrain_x4/best.safetensors --network espcn.py:ESPCN
     """
     from idn_data.images.sets import find_data_root, find_present_sets
     from idn_data.scores.benchmark import evaluate_sets
-    from idn_data.scores.protocols import DEFAULT_PROTOCOLS
+    from idn_data.scores.colour import choose_protocols
     from idn_data.scores.sets import attach_lr, open_set
     from idn_data.scores.tables import (
         format_comparison,
@@ -690,7 +711,7 @@ def evaluate_command(
     if lr and (len(sets) != 1 or len(set(scales)) != 1):
         raise click.UsageError("--lr takes the pictures of one --set at one --scale; give one of each")
     try:
-        opened = open_methods(methods, [int(s) for s in scales], self_ensemble, device)
+        opened = open_methods(methods, [int(s) for s in scales], self_ensemble, device, networks)
     except WrongScaleError as error:
         raise click.BadParameter(str(error), param_hint="--scale") from None
     load_kernels_aloud(quiet)
@@ -700,8 +721,8 @@ def evaluate_command(
         if lr:
             test_sets = [attach_lr(test_set, lr, int(scales[0])) for test_set in test_sets]
         scores, images = evaluate_sets(
-            opened, test_sets, protocols or DEFAULT_PROTOCOLS, boundary=boundary, save_to=save_images, force=force,
-            workers=workers, progress=progress,
+            opened, test_sets, protocols or choose_protocols([m for m, _ in opened]), boundary=boundary,
+            save_to=save_images, force=force, workers=workers, progress=progress,
         )  # fmt: skip
     table = [score.row() for score in scores]
     taken = write_output(csv_file, format_csv(table))
@@ -854,9 +875,11 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     return (0, float(found[1])) if found[2] else (int(found[1]), 0.0)
 
 
-@main.command("train", short_help="Train IDN, or go on with a training.")
+@main.command("train", short_help="Train a network, or go on with a training.")
 @click.option(
-    "--scale", type=click.Choice(SCALES), help="Factor between LR and SR.  [default: of the one patch file there is]"
+    "--scale",
+    type=click.Choice(ALL_SCALES),
+    help="Factor between LR and SR.  [default: of the one patch file]",
 )
 @click.option("--stage", type=click.Choice(STAGES), help="Pre-training or fine-tuning.  [default: pretrain]")
 @click.option(
@@ -943,6 +966,11 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--tensorboard", is_flag=True, help="Also write scalars and an image for TensorBoard.")
 @click.option("--restart", is_flag=True, help="Begin anew where a run stands already.")
 @skip_bad_option
+@click.option(
+    "--network", callback=check_networks, metavar="FILE.py:NAME",
+    help="A network of your own, or package.module:NAME: called with the scale. Its file is run.  [default: IDN]",
+)  # fmt: skip
+@click.option("--channels", type=click.Choice(("1", "3")), help="Of your own network: Y or RGB.  [default: 1]")
 @data_root_option
 @quiet_option
 def train_command(
@@ -950,9 +978,12 @@ def train_command(
     compiled: bool | None, validate_every: tuple[int, float], tensorboard: bool, restart: bool, init: Path | None,
     minutes: float | None, data_root: Path | None, quiet: bool, scale: str | None, stage: Any,
     folders: tuple[Path, ...], grid: bool, lr_patch: int | None, boundary: Any, set_aside: bool, skip_bad: bool,
+    channels: str | None,
     **given: Any,
 ) -> None:  # fmt: skip
-    """Train IDN; a run that was stopped or killed goes on where it was when started again with the same command.
+    """Train IDN, or a network of your own.
+
+    A run that was stopped or killed goes on where it was when started again with the same command.
 
     On several GPUs: torchrun --nproc-per-node=K -m idn_train, with the same options.
 
@@ -962,7 +993,17 @@ def train_command(
       idn train --scale 4 --preset express --minutes 10
       idn train --scale 4 --images 291 --images DIV2K
       idn train --scale 4 --preset paper
+      idn train --scale 4 --preset express --minutes 10 --network espcn.py:ESPCN
     """
+    given["channels"] = int(channels) if channels else None
+    if channels == "3" and not given["network"]:
+        raise click.UsageError("IDN takes Y alone; --channels 3 is for a network of your own: give --network")
+    if channels == "3" and (grid or not folders):
+        raise click.UsageError(
+            "patch files and --grid hold Y alone; with --channels 3 give --images DIR without --grid"
+        )
+    if given["network"] and given["reconstruction_std"] is not None:
+        raise click.UsageError("--reconstruction-std is of IDN's last layer; a --network draws its own first weights")
     from idn_data.images.sets import find_data_root
     from idn_train import session
     from idn_train.clock import Cadence
@@ -1035,8 +1076,9 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
 @main.command("average", short_help="Average the weights of several trainings.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
+@networks_option
 @force_option
-def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
+def average_command(files: tuple[Path, ...], out: Path, networks: tuple[str, ...], force: bool) -> None:
     """Write the mean of the weights in FILES: one network, often better than each; idn evaluate tells.
 
     They must come from one network: fine-tunings of it that differ in seed, loss or length, or that network itself.
@@ -1049,9 +1091,9 @@ def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
 
     if len(files) < 2:
         raise click.UsageError(f"a mean takes two weight files or more; got only {files[0]}; name another")
-    network, metadata = average_weights(files)
+    network, metadata = average_weights(files, networks)
     save_weights(out, network, metadata, force=force)
-    click.echo(f"{out}: IDN x{network.scale}, the mean of {len(files)}")
+    click.echo(f"{out}: {getattr(network, 'label', 'IDN')} x{network.scale}, the mean of {len(files)}")
 
 
 @main.command("export-onnx", short_help="Write a network for other engines.")
@@ -1065,14 +1107,18 @@ def average_command(files: tuple[Path, ...], out: Path, force: bool) -> None:
 @click.option("--rgb", is_flag=True, help="Take and give colour: Y by the network, Cb and Cr by bicubic.")
 @click.option("--half", is_flag=True, help="The network in float16: half the size, and quicker on GPUs.")
 @click.option("--uint8", is_flag=True, help="Take and give 8 bits, rounded and clipped as MATLAB does.")
+@networks_option
 @force_option
 def export_onnx_command(
-    weights: str, scale: str | None, out: Path, boundary: Any, rgb: bool, half: bool, uint8: bool, force: bool
-) -> None:
+    weights: str, scale: str | None, out: Path, boundary: Any, rgb: bool, half: bool, uint8: bool,
+    networks: tuple[str, ...], force: bool,
+) -> None:  # fmt: skip
     """Write WEIGHTS (idn, or a .safetensors) as an ONNX model for other engines.
 
     Input lr (N, 1, h, w), Y in [0, 1], of any size; with --rgb (N, 3, h, w), RGB. Output sr (N, 1 or 3, s·h, s·w).
     Both are float32, not clipped; float16 with --half; 0…255 with --uint8.
+
+    A network of your own (--network) has the channels that it was trained with, in float32.
 
     \b
     Examples:
@@ -1082,6 +1128,16 @@ def export_onnx_command(
     from idn_train.onnxfile import export_onnx
     from idn_train.weightfile import find_weights, read_weights
 
+    if networks:
+        if lost := [name for name, given in (("--rgb", rgb), ("--half", half), ("--uint8", uint8)) if given]:
+            raise click.UsageError(f"{lost[0]} is for IDN; a network of your own is written as it is")
+        from idn_train.checkpoint import load_own_weights
+        from idn_train.ownonnx import export_own_onnx
+
+        own = load_own_weights(weights, networks)
+        export_own_onnx(own, out, force=force)
+        click.echo(f"{out}: {own.label} x{own.scale}, {'RGB' if own.channels == 3 else 'Y'} in float32, any input size")
+        return
     network = read_weights(find_weights(weights, int(scale) if scale else None))
     if scale and int(scale) != network.scale:
         raise click.BadParameter(f"{weights} is made for scale {network.scale}, not {scale}", param_hint="--scale")
@@ -1095,7 +1151,9 @@ def export_onnx_command(
 
 @main.command("upscale", short_help="Enlarge photos.")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--scale", type=click.Choice(SCALES), help="How many times as high and wide.  [default: the weights']")
+@click.option(
+    "--scale", type=click.Choice(ALL_SCALES), help="How many times as high and wide.  [default: the weights']"
+)
 @click.option("--weights", default="idn", show_default=True, help="idn, or a .safetensors, which sets the scale.")
 @click.option(
     "--out",
@@ -1114,12 +1172,13 @@ def export_onnx_command(
 )
 @click.option("--tile", type=click.IntRange(min=16), help="LR pixels along a tile's side.  [default: 384]")
 @click.option("--self-ensemble", is_flag=True, help="Mean of 8 orientations: better, 8 times slower.")
+@networks_option
 @device_option
 @force_option
 @quiet_option
 def upscale_command(
     photos: tuple[Path, ...], scale: str | None, weights: str, out: Path | None, suffix: str, boundary: Any,
-    tile: int | None, self_ensemble: bool, device: str, force: bool, quiet: bool,
+    tile: int | None, self_ensemble: bool, networks: tuple[str, ...], device: str, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Enlarge photos, or all those of folders. Colour, alpha, 16 bits of grey, EXIF and colour profile are kept.
 
@@ -1143,7 +1202,7 @@ def upscale_command(
     from idn_train.upscale import TILE, upscale_photo
     from idn_train.weightfile import find_weights
 
-    network, _ = load_weights(find_weights(weights, int(scale) if scale else None))
+    network, _ = load_weights(find_weights(weights, int(scale) if scale else None), networks)
     if scale and int(scale) != network.scale:
         raise click.BadParameter(f"{weights} is made for scale {network.scale} alone", param_hint="--scale")
     network.to(choose_device(device)).boundary = boundary
@@ -1173,15 +1232,16 @@ def upscale_command(
 
 @main.command("compare", short_help="Draw methods side by side on one image.")
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--scale", type=click.Choice(SCALES), required=True)
+@click.option("--scale", type=click.Choice(ALL_SCALES), required=True)
 @click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
 @click.option("--weights", multiple=True, help="Repeatable: idn, bicubic or a .safetensors.  [default: idn]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True)
 @device_option
+@networks_option
 @force_option
 def compare_command(
     image: Path, scale: str, box: tuple[int, int, int, int], weights: tuple[str, ...], out: Path, device: str,
-    force: bool,
+    networks: tuple[str, ...], force: bool,
 ) -> None:  # fmt: skip
     """Draw GT, bicubic and networks on one IMAGE, whole and zoomed, with PSNR and SSIM.
 
@@ -1198,7 +1258,7 @@ def compare_command(
 
     check_target(out, force)
     names = weights or (["idn"] if int(scale) in list_shipped() else [])  # bicubic is always there
-    methods = [open_method(name, int(scale), device=device)[0] for name in names if name != "bicubic"]
+    methods = [open_method(name, int(scale), False, device, networks)[0] for name in names if name != "bicubic"]
     save_picture(draw_figure(image, int(scale), box, methods), out, force)
     click.echo(out)
 
@@ -1216,13 +1276,15 @@ def compare_command(
 @click.option("--gt", metavar="SET|DIR", help="The GT of SR pictures: then a RUN may be a folder of these as well.")
 @click.option("--scale", type=click.IntRange(1), help="With --gt: of the SR pictures.")
 @device_option
+@networks_option
 @workers_option
 @data_root_option
 @force_option
 @quiet_option
 def report_command(
     runs: tuple[Path, ...], out: Path, weights: Any, sets: tuple[str, ...], images: tuple[str, ...], gt: str | None,
-    scale: int | None, device: str, workers: int | None, data_root: Path | None, force: bool, quiet: bool,
+    scale: int | None, device: str, networks: tuple[str, ...], workers: int | None, data_root: Path | None,
+    force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write one HTML page about networks: scores, pictures to compare, learning curves, provenance.
 
@@ -1247,13 +1309,14 @@ def report_command(
         raise click.UsageError("--gt and --scale go together, and stand in place of --set")
     check_target(out, force)
     paths, pictures = split_paths(runs) if gt else (list(runs), [])
-    networks = [(run, open_method(str(run.path.resolve()), device=device)[0]) for run in read_runs(paths, weights)]
+    found = read_runs(paths, weights, own=bool(networks))
+    opened = [(run, open_method(str(run.path.resolve()), None, False, device, networks)[0]) for run in found]
     root = find_data_root(data_root)
     load_kernels_aloud(quiet)
     with ProgressBar(quiet) as progress:
         if gt and scale:
             test_set = open_set(gt, root, workers, progress)
-            page = report_pictures(pictures, test_set, scale, networks, images, workers=workers, progress=progress)
+            page = report_pictures(pictures, test_set, scale, opened, images, workers=workers, progress=progress)
         else:
             try:
                 names = sets or find_present_sets(root)
@@ -1262,7 +1325,7 @@ def report_command(
                 names = []
             test_sets = [open_set(name, root, workers, progress) for name in names]
             shown = find_images(images, test_sets, root)
-            page = make_report(networks, test_sets, shown, workers=workers, progress=progress)
+            page = make_report(opened, test_sets, shown, workers=workers, progress=progress)
     write_text(out, page, force)
     click.echo(out)
 

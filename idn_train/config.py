@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from idn_data.patches.recipe import SCALES, STAGES, Stage
+from idn_train.weightfile import OWN_SCALES
 
 Loss = Literal["l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim"]
 Schedule = Literal["steps", "cosine"]
@@ -20,7 +21,7 @@ PAPER_PATCH = 24  # side of an LR patch under "paper": a wide one shows the netw
 class Config:
     """Hyper-parameters of a run. The defaults are those of IDN-TensorFlow for pre-training; see `make_config`."""
 
-    scale: int  # 2, 3 or 4
+    scale: int  # 2, 3 or 4; 2…8 of a network of one's own
     stage: Stage = "pretrain"
     loss: Loss = "l2"  # see `idn_train.loss.compute_loss`
     epochs: int = 100  # passes over the patches
@@ -37,14 +38,21 @@ class Config:
     average: float = 0.0  # decay of the mean of the weights that is validated and kept; 0: the weights themselves
     precision: Precision = "float32"
     seed: int = 0  # of the first weights and the order of patches
+    network: str = "idn"  # or one's own: FILE.py:NAME or package.module:NAME, see `idn_train.ownnetwork`
+    channels: int = 1  # 1: Y; 3: RGB, of a network of one's own
 
     def __post_init__(self) -> None:
+        own = self.network != "idn"
         for name, allowed in (
-            ("scale", SCALES), ("stage", STAGES), ("loss", get_args(Loss)),
-            ("schedule", get_args(Schedule)), ("precision", get_args(Precision)),
+            ("scale", OWN_SCALES if own else SCALES), ("channels", (1, 3) if own else (1,)), ("stage", STAGES),
+            ("loss", get_args(Loss)), ("schedule", get_args(Schedule)), ("precision", get_args(Precision)),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}; got {getattr(self, name)!r}")
+                of_idn = " for IDN" if not own and name in ("scale", "channels") else ""
+                values = ", ".join(map(str, allowed))
+                raise ValueError(f"{name} must be one of {values}; got {getattr(self, name)!r}{of_idn}")
+        if own and self.reconstruction_std:
+            raise ValueError(f"reconstruction_std is of IDN's last layer; {self.network} draws its own; leave it out")
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -63,7 +71,8 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
 
     Parameters
     ----------
-    scale : {2, 3, 4}
+    scale : int
+        2, 3 or 4; 2…8 of a network of one's own.
     stage : {"pretrain", "finetune"}
     preset : {"tensorflow", "express", "paper"}
         "tensorflow": as the README of IDN-TensorFlow has it. "express": good weights soon, by L1, Muon at 6e-3 on the
@@ -82,7 +91,7 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
     ValueError
         A value that is not allowed; the message names those that are.
     """
-    config = Config(scale, stage)
+    config = Config(scale, stage, network=str(given.get("network") or "idn"))
     if stage == "finetune":
         config = replace(config, loss="l1", epochs=600, decay_epochs=250)
     if preset == "paper" and stage == "finetune":
@@ -92,7 +101,7 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
         config = replace(
             config, loss="l1", rate=rate, muon_rate=6 * rate, schedule="cosine", warmup=100, decay_epochs=0,
             weight_decay=0.0 if given.get("muon_rate") == 0 else 0.3,  # Adam's alone would lie in the gradient
-            reconstruction_std=0.001, average=0.998,
+            reconstruction_std=0.001 if config.network == "idn" else 0.0, average=0.998,
         )  # fmt: skip
     if preset == "paper":
         config = replace(config, batch=256, steps=80_000, warmup=500, average=0.999)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -15,11 +17,13 @@ from idn_train.graph import CapturedStep
 from idn_train.loss import compute_loss
 from idn_train.network import IDN
 from idn_train.optimizer import blend_weights, make_optimizers, set_rates
+from idn_train.ownnetwork import OwnNetwork, load_network
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from idn_train.config import Config
+    from idn_train.ownnetwork import Network
 
 Advance = Callable[[Tensor, Tensor], Tensor]  # LR and GT of a batch to its loss; the weights follow
 
@@ -28,27 +32,32 @@ Advance = Callable[[Tensor, Tensor], Tensor]  # LR and GT of a batch to its loss
 class Learner:
     """A network, its optimizers, and the moving mean of its weights."""
 
-    network: IDN
+    network: Network
     optimizers: list[torch.optim.Optimizer]
     averaged: AveragedModel | None
     share: Tensor  # of the newest weights in their mean, a scalar on the device
+    seed: int = 0
+    rank: int = 0  # of this process among those that train together
 
     @property
-    def kept(self) -> IDN:
+    def kept(self) -> Network:
         """The network that is validated and saved."""
-        return cast("IDN", self.averaged.module) if self.averaged else self.network  # a copy of the network
+        return cast("Network", self.averaged.module) if self.averaged else self.network  # a copy of the network
 
     def set_rate(self, rate: float, average: float, step: int) -> None:
         """Before a step (from 0): the part of the full rates, 0…1, and the decay of the mean of weights.
 
-        The mean is over a ninth of the steps so far, until `average` is longer.
+        The mean is over a ninth of the steps so far, until `average` is longer. What a network of one's own draws in a
+        step, such as its dropout, follows from seed, step and process: PyTorch's generators are set anew.
         """
+        if isinstance(self.network, OwnNetwork):
+            torch.manual_seed((self.seed * 1_000_003 + step) * 1024 + self.rank)
         set_rates(self.optimizers, rate)
         self.share.fill_(1 - min(average, (1 + step) / (10 + step)) if step else 1.0)
 
 
 def make_learner(config: Config, device: torch.device, init: Path | None = None, captured: bool = False) -> Learner:
-    """Draw or load the first weights, and make what moves them.
+    """Make the network, draw or load its first weights, and make what moves them.
 
     Parameters
     ----------
@@ -66,24 +75,43 @@ def make_learner(config: Config, device: torch.device, init: Path | None = None,
     Raises
     ------
     ValueError
-        `init` is not a sound file of weights.
+        `init` is not a sound file of weights of this network.
+    NetworkError
+        As `idn_train.ownnetwork.load_network`.
     """
-    network = IDN(config.scale)
-    network.reset_parameters(torch.Generator().manual_seed(config.seed), config.reconstruction_std or None)
+    network = make_network(config)
     if init is not None:
-        copy_weights(network, init)
+        copy_weights(network, init, config.network)
     network.to(device).train()
     optimizers = make_optimizers(network, config, captured)
     averaged = AveragedModel(network) if config.average else None
-    return Learner(network, optimizers, averaged, torch.ones((), device=device))
+    rank = int(os.environ.get("RANK", "0"))
+    return Learner(network, optimizers, averaged, torch.ones((), device=device), config.seed, rank)
 
 
-def copy_weights(network: IDN, path: Path) -> None:
-    """Start from a file's weights; those of another scale lack only the transposed convolution."""
-    source, _ = load_weights(path)
-    weights = source.state_dict()
+def make_network(config: Config) -> Network:
+    """The network of a run, on the CPU, with its first weights; NetworkError as `load_network`."""
+    if config.network != "idn":
+        return load_network(config.network, config.scale, config.channels, config.seed)
+    network = IDN(config.scale)
+    network.reset_parameters(torch.Generator().manual_seed(config.seed), config.reconstruction_std or None)
+    return network
+
+
+def copy_weights(network: Network, path: Path, spec: str = "idn") -> None:
+    """Start from a file's weights of the same network, which `spec` names.
+
+    Of another scale, an IDN takes all but the transposed convolution, another network what has its names and shapes.
+    """
+    source, _ = load_weights(path, () if spec == "idn" else (spec,))
+    if type(source) is not type(network):
+        raise ValueError(f"{path}: weights of IDN, not of {spec}; name weights of that network by --init")
+    weights, own = source.state_dict(), network.state_dict()
+    if isinstance(source, OwnNetwork) and isinstance(network, OwnNetwork) and source.channels != network.channels:
+        raise ValueError(f"{path}: weights for {source.channels} channels, not {network.channels}; give --channels")
     if source.scale != network.scale:
-        weights = {k: v for k, v in weights.items() if not k.startswith("upsample.")}
+        weights = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+        weights = {k: v for k, v in weights.items() if not (isinstance(network, IDN) and k.startswith("upsample."))}
     network.load_state_dict(weights, strict=False)
 
 
@@ -102,7 +130,7 @@ def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: boo
     Returns
     -------
     callable(lr, gt) -> loss
-        (n, 1, p, p) and (n, 1, s·p, s·p) float32 to a scalar.
+        (n, c, p, p) and (n, c, s·p, s·p) float32 to a scalar.
     """
     network, averaged = learner.network, learner.averaged
     device = learner.share.device
@@ -110,10 +138,13 @@ def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: boo
     if compiled:
         model = torch.compile(model)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    own = isinstance(network, OwnNetwork)
+    explain = network.explain if isinstance(network, OwnNetwork) else contextlib.nullcontext
+    buffers = list(zip(averaged.module.buffers(), network.buffers(), strict=True)) if averaged and own else []
 
     def advance(lr: Tensor, gt: Tensor) -> Tensor:
-        with autocast:
-            sr = model(lr)  # (n, 1, p, p) to (n, 1, s·p, s·p)
+        with autocast, explain():
+            sr = model(lr)  # (n, c, p, p) to (n, c, s·p, s·p)
         loss = compute_loss(sr, gt, config.loss)  # a scalar
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
@@ -123,6 +154,8 @@ def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: boo
             optimizer.zero_grad(set_to_none=True)
         if averaged:
             blend_weights(averaged.module, network, learner.share)
+            for mean, newest in buffers:  # statistics of a BatchNorm are means already
+                mean.copy_(newest)
             averaged.n_averaged.add_(1)
         return loss.detach()
 

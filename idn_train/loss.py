@@ -30,7 +30,7 @@ def compute_loss(sr: Tensor, gt: Tensor, kind: Loss) -> Tensor:
 
     Parameters
     ----------
-    sr, gt : (N, 1, H, W) tensors
+    sr, gt : (N, C, H, W) tensors, C = 1 or 3
         0…1; gt float32.
     kind : {"l2", "l1", "l1+ssim", "log-l2", "log-l1", "log-l1+ssim"}
         SSIM as in Zhao, Gallo, Frosio and Kautz, "Loss functions for image restoration with neural networks"
@@ -59,17 +59,17 @@ def compute_loss(sr: Tensor, gt: Tensor, kind: Loss) -> Tensor:
 
 
 def compare_structure(sr: Tensor, gt: Tensor) -> Tensor:
-    """SSIM of (N, 1, H, W) both, 0…1, float32: the mean of each, (N,), over 6 x 6 pixels every 3 pixels.
+    """SSIM of (N, C, H, W) both, 0…1, float32: the mean of each, (N,), over 6 x 6 pixels every 3 pixels.
 
     (2·mx·my + C1)·(2·cov + C2) / ((mx² + my² + C1)·(vx + vy + C2)), C1 = 0.01², C2 = 0.03² (Wang et al. 2004). The
     square is about as wide as the Gaussian of `idn_data.ssim` (σ = 1.5; a square of side w has σ² = (w² - 1)/12). A
     ninth of the windows has the same mean, and a stride of 3 meets every position of a GT pixel in its LR pixel at ×2
     and ×4.
     """
-    maps = torch.cat([sr, gt, sr * gt, sr * sr + gt * gt], dim=1)  # (N, 4, H, W)
-    mx, my, mxy, squares = functional.avg_pool2d(maps, SSIM_WINDOW, SSIM_STRIDE).unbind(
-        1
-    )  # (N, (H - 6)//3 + 1, …) each
+    maps = torch.cat([sr, gt, sr * gt, sr * sr + gt * gt], dim=1)  # (N, 4·C, H, W)
+    mx, my, mxy, squares = functional.avg_pool2d(maps, SSIM_WINDOW, SSIM_STRIDE).chunk(
+        4, dim=1
+    )  # (N, C, (H - 6)//3 + 1, …) each
     product, power = mx * my, mx * mx + my * my
     top = (2 * product + 0.01**2) * (2 * (mxy - product) + 0.03**2)
-    return (top / ((power + 0.01**2) * (squares - power + 0.03**2))).mean((1, 2))
+    return (top / ((power + 0.01**2) * (squares - power + 0.03**2))).mean((1, 2, 3))

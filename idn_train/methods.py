@@ -19,7 +19,7 @@ class WrongScaleError(ValueError):
 
 
 def open_method(
-    name: str, scale: int | None = None, self_ensemble: bool = False, device: str = "auto"
+    name: str, scale: int | None = None, self_ensemble: bool = False, device: str = "auto", networks: Sequence[str] = ()
 ) -> tuple[Method, int | None]:
     """Open a method, and say which one scale it is for; bicubic is for all: None.
 
@@ -33,6 +33,8 @@ def open_method(
         Networks: mean of 8 orientations.
     device : str
         Networks: where to compute, as `idn_train.device.choose_device` takes it.
+    networks : sequence of str
+        Networks of one's own that weights may be of, see `idn_train.checkpoint.load_weights`.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def open_method(
     Raises
     ------
     ValueError
-        A file that is missing, damaged or not of an IDN, or no weights of that scale come along; no such device.
+        A file that is missing, damaged, or of a network that is not named, or no weights of that scale come along; no
+        such device.
     """
     if name == "bicubic":
         return BICUBIC, None
@@ -51,14 +54,18 @@ def open_method(
     from idn_train.device import choose_device
     from idn_train.upscale import make_method
 
-    network, metadata = load_weights(path := find_weights(name, scale))
+    network, metadata = load_weights(path := find_weights(name, scale), networks)
     stem = path.absolute().parent.name if path.stem in ("best", "final", "last") else path.stem  # of a run, its folder
     label = (tidy_name(str(metadata.get("name") or stem)) or "network") + ("+" if self_ensemble else "")
     return make_method(network.to(choose_device(device)), label, self_ensemble), network.scale
 
 
 def open_methods(
-    names: Sequence[str], scales: Sequence[int] = (), self_ensemble: bool = False, device: str = "auto"
+    names: Sequence[str],
+    scales: Sequence[int] = (),
+    self_ensemble: bool = False,
+    device: str = "auto",
+    networks: Sequence[str] = (),
 ) -> list[tuple[Method, tuple[int, ...]]]:
     """Open several methods, each with the scales to score it at; no two of one name at one scale.
 
@@ -66,11 +73,12 @@ def open_methods(
     ----------
     names : sequence of str
         As `open_method` takes them. "idn" is one network for each scale.
-    scales : sequence of {2, 3, 4}
+    scales : sequence of int
         Those that are wanted; none: all of bicubic, and each network's own.
     self_ensemble : bool
         Networks: mean of 8 orientations.
     device : str
+    networks : sequence of str
         As `open_method`.
 
     Raises
@@ -85,7 +93,7 @@ def open_methods(
     for name in names:
         each: Sequence[int | None] = (wanted or list_shipped() or SCALES) if name == "idn" else (None,)
         for scale in each:
-            method, own = open_method(name, scale, self_ensemble, device)
+            method, own = open_method(name, scale, self_ensemble, device, networks)
             if own is None:
                 opened.append((method, wanted or SCALES))
                 continue

@@ -77,7 +77,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def open_tensorboard(folder: Path) -> Callable[[Mapping[str, str], str, NDArray[Any] | None], None]:
-    """A function that adds a row of ``metrics.csv`` and an image, (H, W) in [0, 1] or None, by a name, for TensorBoard.
+    """A function that adds a row of ``metrics.csv`` and an image by a name for TensorBoard.
+
+    The image is (H, W) or (H, W, 3) in [0, 1], or None.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def open_tensorboard(folder: Path) -> Callable[[Mapping[str, str], str, NDArray[
             if row[value]:
                 writer.add_scalar(value, float(row[value]), int(row["step"]))
         if image is not None:
-            writer.add_image(name, image.clip(0, 1), int(row["step"]), dataformats="HW")
+            writer.add_image(name, image.clip(0, 1), int(row["step"]), dataformats="HW" if image.ndim == 2 else "HWC")
         writer.flush()
 
     return add

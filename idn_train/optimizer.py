@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from idn_train.config import Config
 
 MOMENTUM = 0.95
+FEW = 3  # channels: Y, RGB
 # of a quintic that carries singular values in (0, 1] near 1 in five rounds; K. Jordan et al., "Muon", 2024
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 FEW_ROWS = 16  # of a matrix: those of grouped convolutions have 8 or 12, all others 32 and more
@@ -21,6 +22,9 @@ FEW_ROWS = 16  # of a matrix: those of grouped convolutions have 8 or 12, all ot
 
 def make_optimizers(network: nn.Module, config: Config, captured: bool = False) -> list[torch.optim.Optimizer]:
     """Adam with λ on weights, none on biases, fused; with a `muon_rate`, Muon for all convolutions of many channels.
+
+    Muon takes the weights of `nn.Conv2d` with more than `FEW` inputs a group: not those that read the picture, nor
+    depthwise ones, nor those that something else computes (weight norm). Frozen parameters are left out.
 
     Beside Muon, Adam's decay is Muon's too (Loshchilov and Hutter, "Decoupled weight decay", 2019): a step takes
     rate·λ of the weights off. In the gradient it would be lost against large ones, and rule clipped ones.
@@ -33,11 +37,12 @@ def make_optimizers(network: nn.Module, config: Config, captured: bool = False) 
     def make_rate(rate: float) -> Any:
         return torch.tensor(rate, device=device) if captured else rate
 
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.weight.shape[1] > 1]
-    muon = [(m.weight, m.groups) for m in convolutions] if config.muon_rate else []
-    taken = {id(weight) for weight, _ in muon}
-    weights = [p for p in network.parameters() if p.ndim > 1 and id(p) not in taken]
-    biases = [p for p in network.parameters() if p.ndim == 1]
+    trained = {id(p): p for p in network.parameters() if p.requires_grad}
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.weight.shape[1] > FEW]
+    found = {id(m.weight): (m.weight, m.groups) for m in convolutions if id(m.weight) in trained}  # once, where shared
+    muon = list(found.values()) if config.muon_rate else []
+    weights = [p for p in trained.values() if p.ndim > 1 and not (muon and id(p) in found)]
+    biases = [p for p in trained.values() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": config.weight_decay, "full_rate": config.rate},
         {"params": biases, "weight_decay": 0.0, "full_rate": config.rate},

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from idn_train.checkpoint import save_weights
+from idn_train.config import Config
 from idn_train.metrics import read_metrics, write_rows
 from idn_train.optimizer import Muon
-from idn_train.weightfile import check_facts, check_tensors, read_tensors, write_tensors
+from idn_train.ownnetwork import OwnNetwork
+from idn_train.weightfile import MAX_BYTES, MAX_OWN_BYTES, check_facts, check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from idn_train.batches import Feed
-    from idn_train.config import Config
     from idn_train.learner import Learner
+    from idn_train.ownnetwork import Network
 
 
 _NUMBER = (int, float)
 FACTS = {"step": (int,), "steps": (int,), "seconds": _NUMBER, "best": (*_NUMBER, type(None)), "open_end": (bool,)}
+
+
+DEFAULTS = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
 
 
 class TrainingError(ValueError):
@@ -56,6 +61,7 @@ class RunState:
         ]
         self.identity: dict[str, Any] = {  # what must be equal for a run to be resumed
             **asdict(config),
+            **name_network(self.network),
             "data": patches.digest,
             "patches": len(patches),
             "init": hashlib.sha256(init.read_bytes()).hexdigest() if init else "",
@@ -77,10 +83,15 @@ class RunState:
         if not path.is_file():
             return
         try:
-            arrays, said = read_tensors(path)
+            arrays, said = read_tensors(path, MAX_BYTES if self.identity["network"] == "idn" else MAX_OWN_BYTES)
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             for name, value in self.identity.items():
-                stands = said["identity"].get(name, 0.0 if name == "clip" else None)  # older states know no clip
+                stands = said["identity"].get(name, DEFAULTS.get(name))  # older states lack what Config learned since
+                if stands != value and name == "network_sha256":
+                    raise TrainingError(
+                        f"{self.folder} holds a run of {self.identity['network']} as it was before its file changed; "
+                        "undo the change, name another folder with --out, or start it anew with --restart"
+                    )
                 if stands != value:
                     other = repr(stands)[:80]
                     raise TrainingError(
@@ -116,7 +127,8 @@ class RunState:
         for number, (optimizer, parameter) in enumerate(self.moving):
             names = ("momentum",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq", "step")
             wanted |= {f"a.{number}.{n}": torch.zeros(()) if n == "step" else parameter for n in names}
-        check_tensors(arrays, {name: (t.shape, str(t.dtype).removeprefix("torch.")) for name, t in wanted.items()})
+        kinds = {name: (t.shape, str(t.dtype).removeprefix("torch.")) for name, t in wanted.items()}
+        check_tensors(arrays, kinds, getattr(self.network, "label", "IDN"))
         if bad := [n for n, array in arrays.items() if n.endswith((".exp_avg_sq", ".step")) and (array < 0).any()]:
             raise ValueError(f"tensor {bad[0]} holds values below 0")
         check_facts(said, FACTS)
@@ -136,7 +148,7 @@ class RunState:
     def is_final(self) -> bool:
         """Whether this step's weights stand as the final ones: written again, they would differ in what they say."""
         with contextlib.suppress(OSError, ValueError):
-            return bool(read_tensors(self.folder / "final.safetensors")[1].get("step") == self.step)
+            return bool(read_tensors(self.folder / "final.safetensors", MAX_OWN_BYTES)[1].get("step") == self.step)
         return False
 
     def last_psnr(self) -> float | None:
@@ -172,7 +184,14 @@ class RunState:
 
     def save_weights(self, name: str, psnr: float | None, seconds: float) -> None:
         """Write the weights of the run under a name, with what made them."""
-        recipe = {k: v for k, v in self.identity.items() if k != "scale"}
+        recipe = {k: v for k, v in self.identity.items() if k not in ("scale", "network", "network_sha256", "channels")}
         facts = {"recipe": recipe, "step": self.step, "minutes": round(seconds / 60, 1), "validation_psnr": psnr,
                  "torch": torch.__version__}  # fmt: skip
         save_weights(self.folder / name, self.kept, facts, force=True)
+
+
+def name_network(network: Network) -> dict[str, str]:
+    """What tells the network of a run from others: its name, and the SHA-256 of its file where it is one's own."""
+    if isinstance(network, OwnNetwork):
+        return {"network": network.label, "network_sha256": network.digest}
+    return {"network": "idn"}

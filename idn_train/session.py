@@ -14,15 +14,17 @@ from idn_data.atomic import hold
 from idn_data.images.sets import TRAIN_SET
 from idn_data.pictures import save_picture
 from idn_data.scores.benchmark import evaluate
+from idn_data.scores.colour import upscale_pair
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.sets import open_set
 from idn_train.clock import Cadence
 from idn_train.config import PAPER_PATCH, Config, make_config
 from idn_train.data import Data, PictureRequest, open_data, plan_data
 from idn_train.device import agree, choose_device, choose_precision, choose_threads, explain_full_memory
+from idn_train.learner import make_network
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
-from idn_train.network import IDN
+from idn_train.ownnetwork import label_network
 from idn_train.report.curves import draw_curve
 from idn_train.runstate import TrainingError
 from idn_train.setaside import open_set_aside
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from idn_data.patches.recipe import Stage
+    from idn_data.scores.protocols import ProtocolName
     from idn_data.scores.sets import TestSet
     from idn_data.workers import Progress
     from idn_train.batches import Feed
     from idn_train.config import Preset
+    from idn_train.ownnetwork import Network
     from idn_train.trainer import Status
 
 RESULTS = ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png")  # of a run
@@ -80,7 +84,9 @@ class Job:
     @property
     def title(self) -> str:
         """Network, scale and stage."""
-        return f"IDN x{self.config.scale}, {self.config.stage}"
+        own = self.config.network != "idn"
+        name = f"{label_network(self.config.network)}{' RGB' if self.config.channels == 3 else ''}" if own else "IDN"
+        return f"{name} x{self.config.scale}, {self.config.stage}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def plan_job(request: Request, root: Path) -> Job:
     device = choose_device(request.device)
     given = {**request.given, "precision": choose_precision(device, request.precision)}
     config = make_config(data.scale, data.stage, request.preset, **given)
-    folder = request.folder or Path("runs") / f"{'paper' if request.preset == 'paper' else data.stage}_x{data.scale}"
+    folder = request.folder or Path("runs") / name_run(config, "paper" if request.preset == "paper" else data.stage)
     init = request.init or find_init(config, folder)
     compiled = device.type == "cuda" if request.compiled is None else request.compiled
     test_set = choose_validation(request, data, root)
@@ -172,16 +178,18 @@ def run_job(
             for name in RESULTS if request.restart else ():
                 (job.folder / name).unlink(missing_ok=True)
         agree(0, job.device)  # the others may look for a state only when the first has removed it
-        patches = open_data(job.data, job.device, config.seed, job.folder, progress=progress)
+        patches = open_data(
+            job.data, job.device, config.seed, job.folder, channels=config.channels, progress=progress
+        )  # fmt: skip
         title = f"{job.title}: PSNR on {job.test_set.name}" if job.test_set else job.title
-        record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard)
+        record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard, config.channels)
         threads = cores = torch.get_num_threads()
         if request.minutes and job.device.type == "cpu":  # without a clock, a run is to be the same on each day
             threads = stack.enter_context(limit_threads(config, patches))
         if rank == 0:
             say(describe_job(job, patches, threads, cores))
         stops = stack.enter_context(catch_stops())
-        validate = make_validation(job.test_set, config.scale) if job.test_set else None
+        validate = make_validation(job.test_set, config.scale, config.channels) if job.test_set else None
         hooks = Hooks(validate, record, watch, lambda: bool(stops))
         stack.enter_context(explain_full_memory(job.device, config.batch))
         path = train(
@@ -244,11 +252,17 @@ def catch_stops() -> Iterator[list[int]]:
         yield stops
 
 
+def name_run(config: Config, kind: str) -> str:
+    """The folder of a run where none is named; that of a network of one's own begins with its name."""
+    own = f"{config.network.rpartition(':')[2]}_" if config.network != "idn" else ""
+    return f"{own}{kind}_x{config.scale}"
+
+
 def find_init(config: Config, folder: Path) -> Path | None:
     """The weights a fine-tuning in `folder` starts from: those of the pretrained run of its scale, beside it."""
     if config.stage != "finetune":
         return None
-    path = folder.parent / f"pretrain_x{config.scale}" / "final.safetensors"
+    path = folder.parent / name_run(config, "pretrain") / "final.safetensors"
     if not path.is_file():
         raise TrainingError(
             f"fine-tuning starts from {path}, which is not there; pretrain it, or name weights by --init"
@@ -256,9 +270,16 @@ def find_init(config: Config, folder: Path) -> Path | None:
     return path
 
 
-def make_validation(test_set: TestSet, scale: int) -> Callable[[IDN], float]:
-    """PSNR in dB of a network on a test set: mean over its images, float protocol."""
-    return lambda network: evaluate(make_method(network, "IDN"), test_set, scale, ["float"])[0][0].psnr
+def make_validation(test_set: TestSet, scale: int, channels: int = 1) -> Callable[[Network], float]:
+    """PSNR in dB of a network on a test set: mean over its images, protocol `float`; `y` of a network for RGB."""
+    return lambda network: (
+        evaluate(make_method(network, "network"), test_set, scale, choose_protocols(channels))[0][0].psnr
+    )
+
+
+def choose_protocols(channels: int) -> list[ProtocolName]:
+    """The protocol that a training is validated in."""
+    return ["float"] if channels == 1 else ["y"]
 
 
 @contextlib.contextmanager
@@ -266,7 +287,7 @@ def limit_threads(config: Config, patches: Feed) -> Iterator[int]:
     """As many threads as train quickest beside what else the machine computes now, for the time of the block."""
     before = torch.get_num_threads()
     lr, gt = patches.sample(min(16, config.batch))
-    network, bf16 = IDN(config.scale), config.precision == "bf16"
+    network, bf16 = make_network(config), config.precision == "bf16"
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -281,8 +302,8 @@ def limit_threads(config: Config, patches: Feed) -> Iterator[int]:
 
 
 def make_record(
-    folder: Path, title: str, test_set: TestSet | None, scale: int, tensorboard: bool = False
-) -> Callable[[list[dict[str, str]], IDN], None]:
+    folder: Path, title: str, test_set: TestSet | None, scale: int, tensorboard: bool = False, channels: int = 1
+) -> Callable[[list[dict[str, str]], Network], None]:
     """Make the function that draws psnr.png after each validation, and writes for TensorBoard.
 
     Parameters
@@ -296,6 +317,8 @@ def make_record(
     scale : int
     tensorboard : bool
         Also write scalars and one SR image for TensorBoard.
+    channels : {1, 3}
+        Of the network.
 
     Returns
     -------
@@ -308,16 +331,16 @@ def make_record(
     """
     levels = {}
     if test_set is not None:
-        levels["bicubic"] = evaluate(BICUBIC, test_set, scale, ["float"])[0][0].psnr
+        levels["bicubic"] = evaluate(BICUBIC, test_set, scale, choose_protocols(channels))[0][0].psnr
     add = open_tensorboard(folder / "tensorboard") if tensorboard else None
 
-    def record(rows: list[dict[str, str]], network: IDN) -> None:
+    def record(rows: list[dict[str, str]], network: Network) -> None:
         picture = draw_curve(rows, title, levels)
         if picture is not None:
             save_picture(picture, folder / "psnr.png", force=True)
         if add is not None:
             pair = test_set.list_pairs(scale)[0]() if test_set is not None else None
-            sr = make_method(network, "IDN").upscale(pair.lr, scale) if pair else None
+            sr = upscale_pair(make_method(network, "network"), pair) if pair else None
             add(rows[-1], pair.name if pair else "", sr)
 
     return record

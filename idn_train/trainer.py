@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from idn_train.batches import Feed
     from idn_train.config import Config, Loss
-    from idn_train.network import IDN
+    from idn_train.ownnetwork import Network
 
 DIVERGED = 20.0  # times the loss of the first steps
 
@@ -42,8 +42,8 @@ class Status:
 class Hooks:
     """What a run calls on its way."""
 
-    validate: Callable[[IDN], float] | None = None  # PSNR in dB, on what the run is validated
-    record: Callable[[list[dict[str, str]], IDN], None] | None = None  # after it: the rows of metrics.csv
+    validate: Callable[[Network], float] | None = None  # PSNR in dB, on what the run is validated
+    record: Callable[[list[dict[str, str]], Network], None] | None = None  # after it: the rows of metrics.csv
     watch: Callable[[Status], None] | None = None  # about once a second
     stop: Callable[[], bool] | None = None  # after each step; true: end with a state to resume from
 
@@ -165,6 +165,8 @@ def check_fit(config: Config, patches: Feed, world: int) -> None:
     """Raise TrainingError unless a run can train on these patches in so many processes."""
     if patches.scale != config.scale:
         raise TrainingError(f"the patches are of scale {patches.scale}, the run of scale {config.scale}")
+    if (channels := patches.sample(1)[0].shape[1]) != config.channels:
+        raise TrainingError(f"the patches have {channels} channels, the network takes {config.channels}")
     if config.batch % world or len(patches) < config.batch:
         raise TrainingError(
             f"a batch of {config.batch} must be a multiple of {world} and fit in {len(patches)} patches; give --batch"

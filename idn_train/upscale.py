@@ -17,6 +17,8 @@ from idn_train.checkpoint import load_weights
 from idn_train.colour import LUMA, LUMA_OFFSET, LUMA_TO_RGB
 from idn_train.device import free_memory, is_memory_full
 from idn_train.enlarge import enlarge_photo, enlarge_tiles
+from idn_train.ownnetwork import OwnNetwork
+from idn_train.reach import find_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from idn_data.matlab.weights import Boundary
     from idn_data.workers import Progress
     from idn_train.enlarge import Tile
-    from idn_train.network import IDN
+    from idn_train.ownnetwork import Network
 
 _LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 
@@ -35,17 +37,20 @@ LEAST_ALPHA = 1 / 1024  # below 1/510 it is rounded to 0
 TILE = 384  # LR pixels; the network takes 2 KB for each one of a tile and its surroundings: 0.4 GB
 
 
-def _predict_residual(network: IDN, y: Tensor, self_ensemble: bool) -> Tensor:
-    """What the network adds to the bicubic image, (1, 1, h, w) to (1, 1, s·h, s·w)."""
+def _predict_residual(network: Network, image: Tensor, self_ensemble: bool) -> Tensor:
+    """What the network adds to the bicubic image, (1, c, h, w) to (1, c, s·h, s·w)."""
     results = []
     for flips, turns in [(f, t) for f in ((), (2,)) for t in range(4)] if self_ensemble else [((), 0)]:
-        turned = y.flip(flips).rot90(turns, (2, 3)).contiguous(memory_format=torch.channels_last)
-        residual = network.reconstruct(network.blocks(network.features(turned)))
+        turned = image.flip(flips).rot90(turns, (2, 3)).contiguous(memory_format=torch.channels_last)
+        if isinstance(network, OwnNetwork):
+            residual = network.predict_residual(turned)
+        else:
+            residual = network.reconstruct(network.blocks(network.features(turned)))
         results.append(residual.rot90(-turns, (2, 3)).flip(flips))
     return torch.stack(results).mean(0)
 
 
-def _upscale_bicubic(network: IDN, image: Tensor, alpha: Tensor | None) -> Tensor:
+def _upscale_bicubic(network: Network, image: Tensor, alpha: Tensor | None) -> Tensor:
     """Bicubic of each channel, (C, 1, h, w) to (C, 1, s·h, s·w); with alpha, (1, 1, h, w), of colours as they are seen.
 
     These are E(c·α) / E(α), E for bicubic: laid over any background, the result is the bicubic of the picture laid over
@@ -62,15 +67,20 @@ def _upscale_bicubic(network: IDN, image: Tensor, alpha: Tensor | None) -> Tenso
 
 
 @torch.inference_mode()
-def _upscale_tile(network: IDN, image: Tensor, alpha: Tensor | None, self_ensemble: bool) -> Tensor:
+def _upscale_tile(network: Network, image: Tensor, alpha: Tensor | None, self_ensemble: bool) -> Tensor:
     """Y, grey or RGB in float32, (C, 1, h, w) with C = 1 or 3, to (C, 1, s·h, s·w); not clipped.
 
     Of RGB, Y is enlarged by the network, Cb and Cr by bicubic. Both conversions are linear, so that is the bicubic of
-    each channel plus the network's residual of Y: nothing is rounded in between.
+    each channel plus the network's residual of Y: nothing is rounded in between. A network for RGB enlarges all three;
+    of grey it gets three equal channels, and the mean of its three residuals counts.
     """
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with torch.autocast(image.device.type, enabled=False), exact:
         base = _upscale_bicubic(network, image, alpha)
+        if isinstance(network, OwnNetwork) and network.channels == 3:
+            rgb = image.expand(3, -1, -1, -1).transpose(0, 1)  # (1, 3, h, w)
+            residual = _predict_residual(network, rgb, self_ensemble).transpose(0, 1)  # (3, 1, s·h, s·w)
+            return base + (residual if len(image) == 3 else residual.mean(0, keepdim=True))
         if len(image) == 1:
             return base + _predict_residual(network, image, self_ensemble)
         y = LUMA[0] * image[0:1] + LUMA[1] * image[1:2] + LUMA[2] * image[2:3] + LUMA_OFFSET
@@ -79,10 +89,10 @@ def _upscale_tile(network: IDN, image: Tensor, alpha: Tensor | None, self_ensemb
 
 
 def _upscale_tiles(
-    network: IDN, pixels: NDArray[Any], alpha: NDArray[np.uint8] | None, peak: float, tile: int, self_ensemble: bool
+    network: Network, pixels: NDArray[Any], alpha: NDArray[np.uint8] | None, peak: float, tile: int, self_ensemble: bool
 ) -> Iterator[Tile]:
     """`idn_train.enlarge.enlarge_tiles` by a network, begun again with smaller tiles where the memory is full."""
-    device = network.upsample.weight.device
+    device = next(network.parameters()).device
 
     def enlarge(part: NDArray[np.float32], seen: NDArray[np.float32] | None) -> NDArray[np.float32]:
         lr = torch.from_numpy(part).permute(2, 0, 1).unsqueeze(1).contiguous().to(device)  # (C, 1, h, w)
@@ -90,7 +100,12 @@ def _upscale_tiles(
         sr: NDArray[np.float32] = _upscale_tile(network, lr, weight, self_ensemble)[:, 0].permute(1, 2, 0).cpu().numpy()
         return sr  # (s·h, s·w, C)
 
-    reach = 2 + 4 * 6 + -(-8 // network.scale)  # LR pixels: the 3×3 convolutions, and the reconstruction (bicubic: 2)
+    if not isinstance(network, OwnNetwork):
+        reach = (
+            2 + 4 * 6 + -(-8 // network.scale)
+        )  # LR pixels: the 3×3 convolutions, and the reconstruction (bicubic: 2)
+    else:
+        reach = find_reach(network) if max(pixels.shape[:2]) > tile else 0
     done = 0  # tiles, of each size
     while True:
         before = done
@@ -111,13 +126,13 @@ def _upscale_tiles(
 
 
 def upscale_y(
-    network: IDN, y: NDArray[np.floating], *, tile: int = TILE, self_ensemble: bool = False
+    network: Network, y: NDArray[np.floating], *, tile: int = TILE, self_ensemble: bool = False
 ) -> NDArray[np.float64]:
     """Enlarge one channel.
 
     Parameters
     ----------
-    network : IDN
+    network : IDN or OwnNetwork
         On any device; computes in float32.
     y : (h, w) floating, in [0, 1] but for a small overshoot, as imresize leaves it
     tile : int
@@ -133,28 +148,37 @@ def upscale_y(
     """
     if y.dtype.kind != "f" or y.ndim != 2 or y.size == 0:
         raise ValueError(f"upscale_y takes (h, w) floats in [0, 1], not empty; got {y.dtype} {y.shape}; see im2double")
-    sr = np.empty((network.scale * y.shape[0], network.scale * y.shape[1]))
-    for _, rows, columns, part in _upscale_tiles(network, y, None, 1.0, tile, self_ensemble):
+    return _upscale_array(network, y, tile, self_ensemble)
+
+
+def _upscale_array(
+    network: Network, image: NDArray[np.floating], tile: int, self_ensemble: bool
+) -> NDArray[np.float64]:
+    """(h, w) or (h, w, 3) in [0, 1] to (s·h, s·w) or (s·h, s·w, 3), not clipped."""
+    sr = np.empty((network.scale * image.shape[0], network.scale * image.shape[1], *image.shape[2:]))
+    for _, rows, columns, part in _upscale_tiles(network, image, None, 1.0, tile, self_ensemble):
         sr[rows, columns] = part
     return sr
 
 
-def make_method(network: IDN, name: str, self_ensemble: bool = False) -> Method:
+def make_method(network: Network, name: str, self_ensemble: bool = False) -> Method:
     """A network under a name for `idn_data.evaluate`, clipped before scoring; computes where it lies.
 
-    Its bicubic image has the border that is asked for, as the LR has.
+    IDN's bicubic image has the border that is asked for, as the LR has. A network for RGB is a method in colour, see
+    `idn_data.scores.methods.Method`.
     """
+    colour = isinstance(network, OwnNetwork) and network.channels == 3
 
     def upscale(lr: NDArray[np.float64], scale: int, boundary: Boundary = "symmetric") -> NDArray[np.float64]:
         if scale != network.scale:
             raise ValueError(f"{name}: made for scale {network.scale}, asked for {scale}; name weights of that scale")
         own, network.boundary = network.boundary, boundary
         try:
-            return upscale_y(network, lr, self_ensemble=self_ensemble)
+            return _upscale_array(network, lr, TILE, self_ensemble)
         finally:
             network.boundary = own
 
-    return Method(name, upscale, clip=True, bordered=True)
+    return Method(name, upscale, clip=True, bordered=True, colour=colour)
 
 
 def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) -> Teacher:
@@ -179,16 +203,17 @@ def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) 
 
 
 def upscale_photo(
-    network: IDN, source: Path | str, target: Path | str, *, tile: int = TILE, self_ensemble: bool = False,
+    network: Network, source: Path | str, target: Path | str, *, tile: int = TILE, self_ensemble: bool = False,
     force: bool = False, progress: Progress | None = None,
 ) -> tuple[int, int]:  # fmt: skip
     """Enlarge a photograph: Y by the network, Cb, Cr and alpha by MATLAB's bicubic; grey by the network alone.
 
-    What is transparent does not show in it: see `_upscale_bicubic` and `idn_train.enlarge.fill_hidden`.
+    A network of one's own for RGB enlarges the colours themselves. What is transparent does not show in it: see
+    `_upscale_bicubic` and `idn_train.enlarge.fill_hidden`.
 
     Parameters
     ----------
-    network : IDN
+    network : IDN or OwnNetwork
         On any device; its attribute `boundary` holds for alpha as well.
     source, target : path
         As `idn_train.enlarge.enlarge_photo` takes them, which reads and writes them.

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"  # what comes along: idn_x2, _x3 and _x4.safetensors
 KEY = "idn"  # the only metadata entry, JSON: safetensors writes several in random order; equal runs give equal bytes
+OWN_SCALES = range(2, 9)  # of a network of the user's own
 FORMAT = 1  # of the weight file; raised when an older reader would misread it
 MAX_BYTES = 64 << 20  # a state has 9 MB; a bound on the memory that a hostile file can claim
+MAX_OWN_BYTES = 1 << 30  # where the user named a network of their own
+SOURCES = "'idn train' makes weights, 'idn import-caffe' converts the authors'"
 
 
 def list_shipped() -> list[int]:
@@ -85,8 +88,8 @@ def write_tensors(
         temporary.write_bytes(save(dict(tensors), {KEY: text}))
 
 
-def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and metadata of a file of `write_tensors`.
+def read_tensors(path: Path | str, most: int = MAX_BYTES) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and metadata of a file of `write_tensors` that has at most so many bytes.
 
     Raises
     ------
@@ -97,12 +100,10 @@ def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    data = read_bounded(
-        path,
-        MAX_BYTES,
-        "'idn train' makes weights, 'idn import-caffe' converts the authors'",
-        "weights of IDN have about 2.2 million; name a file of 'idn train'",
-    )
+    usual = "weights of IDN have about 2.2 million; those of a network of your own need --network"
+    if most > MAX_BYTES:
+        usual = f"weights of a network of your own may have {most:,}; name a file of 'idn train'"
+    data = read_bounded(path, most, SOURCES, usual)
     metadata = _read_metadata(_read_head(path, data))
     if metadata is None:
         raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
@@ -116,16 +117,21 @@ def read_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
 
 @dataclass(frozen=True)
 class Weights:
-    """An IDN's weights as a file holds them.
+    """A network's weights as a file holds them.
 
-    scale : 2, 3 or 4.
-    tensors : float32, by the names and of the shapes of `idn_train.architecture.list_shapes`.
+    scale : of IDN 2, 3 or 4; of another network 2…8.
+    tensors : of IDN float32, by the names and of the shapes of `idn_train.architecture.list_shapes`; of another network
+        not checked yet, as only its own code knows them.
     metadata : what the file says of itself, "format" and "scale" among it.
+    network : "idn", or the label of another, such as "espcn.py:ESPCN".
+    channels : 1 for Y, 3 for RGB.
     """
 
     scale: int
-    tensors: dict[str, NDArray[np.float32]]
+    tensors: dict[str, NDArray[Any]]
     metadata: dict[str, Any]
+    network: str = "idn"
+    channels: int = 1
 
 
 def read_weights(path: Path | str) -> Weights:
@@ -136,20 +142,49 @@ def read_weights(path: Path | str) -> Weights:
     Raises
     ------
     ValueError
-        As `read_tensors`; and for a file that does not hold the weights of an IDN.
+        As `read_any_weights`; and for a file that does not hold the weights of an IDN.
     """
-    tensors, metadata = read_tensors(path)
+    weights = read_any_weights(path)
+    if weights.network != "idn":
+        raise ValueError(f"{path}: weights of network {tidy_name(weights.network)}; give --network FILE.py:NAME")
+    return weights
+
+
+def read_any_weights(path: Path | str, most: int = MAX_BYTES) -> Weights:
+    """Read the weights of an IDN as `read_weights`, or those of another network, whose tensors are not checked.
+
+    Raises
+    ------
+    ValueError
+        As `read_tensors`; and for a file that holds no weights of idn.
+    """
+    tensors, metadata = read_tensors(path, most)
     if isinstance(identity := metadata.get("identity"), dict):  # a state
-        prefix = "m.module." if "m.n_averaged" in tensors else "w."
+        network = identity.get("network", "idn")
+        prefix = ("m.module." if "m.n_averaged" in tensors else "w.") + ("" if network == "idn" else "body.")
         tensors = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        metadata = {"format": FORMAT, "scale": identity.get("scale"), "recipe": identity, "step": metadata.get("step")}
+        kept = {name: identity[name] for name in ("network", "network_sha256", "channels") if name in identity}
+        metadata = {
+            "format": FORMAT, "scale": identity.get("scale"), "recipe": identity, "step": metadata.get("step"), **kept
+        }  # fmt: skip
     version, scale = metadata.get("format"), metadata.get("scale")
+    network, channels = metadata.get("network", "idn"), metadata.get("channels", 1)
     if version is None or scale is None:
         raise ValueError(f"{path}: not a weight file of idn; use one that 'idn train' or 'idn import-caffe' wrote")
     if version != FORMAT:
         raise ValueError(f"{path}: weight format {version!r}, this version reads {FORMAT}; install a newer idn")
-    if scale not in SCALES or not isinstance(scale, int):
-        raise ValueError(f"{path}: scale {scale!r} is none of {', '.join(map(str, SCALES))}; make the file again")
+    if (
+        not isinstance(network, str)
+        or type(channels) is not int
+        or channels not in ((1,) if network == "idn" else (1, 3))
+    ):
+        said = f"network {repr(network)[:60]} of {repr(channels)[:20]} channels"
+        raise ValueError(f"{path}: {said} is none that idn makes; make the file again")
+    allowed = SCALES if network == "idn" else OWN_SCALES
+    if scale not in allowed or not isinstance(scale, int):
+        raise ValueError(f"{path}: scale {scale!r} is none of {', '.join(map(str, allowed))}; make the file again")
+    if network != "idn":
+        return Weights(scale, tensors, metadata, network, channels)
     try:
         check_tensors(tensors, {name: (shape, "float32") for name, shape in list_shapes().items()})
     except ValueError as error:
@@ -201,14 +236,16 @@ def tidy_name(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60]
 
 
-def check_tensors(found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[Sequence[int], str]]) -> None:
-    """Raise ValueError unless the arrays have these names, shapes and types."""
+def check_tensors(
+    found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[Sequence[int], str]], network: str = "IDN"
+) -> None:
+    """Raise ValueError unless the arrays have these names, shapes and types, those of the network."""
     for name in sorted(expected.keys() | found.keys()):
         shape = list(found[name].shape) if name in found else "none: it is missing"
         wanted = list(expected[name][0]) if name in expected else "none: it has no such tensor"
         if shape != wanted:
             raise ValueError(
-                f"tensor {name[:60]!r} has shape {shape}, IDN's is {wanted}; use a file that 'idn train' wrote"
+                f"tensor {name[:60]!r} has shape {shape}, {network}'s is {wanted}; use a file that 'idn train' wrote"
             )
         if (kind := str(found[name].dtype)) != expected[name][1]:
             raise ValueError(f"tensor {name[:60]} {kind} is not {expected[name][1]}; convert it first")

@@ -19,6 +19,7 @@ WRITERS = (
     "average", "compare", "evaluate", "export-onnx", "fetch", "import-caffe", "inspect", "make-test", "make-train",
     "report", "upscale",
 )  # fmt: skip
+OPENERS = ("average", "compare", "evaluate", "export-onnx", "report", "upscale")  # of weights
 # Module: the commands whose messages it makes. A module is named here as soon as one of its messages names an option.
 COMMANDS = {
     "idn_data/atomic.py": WRITERS,
@@ -40,7 +41,11 @@ COMMANDS = {
     "idn_data/scores/pairs.py": ("score",),  # in remedies, which other commands do not add
     "idn_data/scores/scoring.py": ("score",),
     "idn_data/scores/tables.py": ("make-train",),
+    "idn_train/checkpoint.py": OPENERS,
+    "idn_train/learner.py": ("train",),
     "idn_train/loss.py": ("train",),
+    "idn_train/ownnetwork.py": (*OPENERS, "train"),
+    "idn_train/reach.py": ("upscale",),
     "idn_train/onnxfile.py": ("export-onnx",),
     "idn_train/report/outside.py": ("report",),
     "idn_train/runstate.py": ("train",),

@@ -14,6 +14,7 @@ from PIL import Image
 from idn_data.atomic import check_target, write_whole
 from idn_data.images.sets import read_published
 from idn_data.matlab.weights import check_boundary
+from idn_data.scores.colour import check_protocols, upscale_pair
 from idn_data.scores.protocols import DEFAULT_PROTOCOLS, ProtocolName, find_protocol, score
 from idn_data.scores.sets import check_sizes
 from idn_data.scores.testset import TestPair, change_boundary, compose_result
@@ -104,12 +105,14 @@ def evaluate(
     Raises
     ------
     ValueError
-        An image is too small for a protocol, found before anything is computed; "y" or "rgb" of .mat files, which hold
+        An image is too small for a protocol, found before anything is computed; "float" or "uint8" of a method in
+        colour; "y" or "rgb" of .mat files, which hold
         no picture; a method's SR is of a wrong size.
     """
     if boundary is not None:
         check_boundary(boundary)
     borders = {name: boundary or find_protocol(name).boundary for name in protocols}
+    check_protocols(method, protocols)
     check_sizes(test_set, scale, protocols)
     threads = count_workers(workers)
 
@@ -118,8 +121,8 @@ def evaluate(
         found: dict[ProtocolName, tuple[float, float]] = {}
         for border in dict.fromkeys(borders.values()):  # one SR for all protocols of a border
             mine = change_boundary(pair, border)
-            sr = method.enlarge(mine.lr, scale, border)
-            if sr.shape != pair.gt.shape:
+            sr = upscale_pair(method, mine, border)
+            if sr.shape[:2] != pair.gt.shape:
                 raise ValueError(f"{method.name}: SR of {pair.name} is {sr.shape}, GT {pair.gt.shape}")
             found |= {p: _score_pair(sr, mine, p) for p in protocols if borders[p] == border}
         return [ImageScore(test_set.name, scale, method.name, p, pair.name, *found[p]) for p in protocols]
@@ -212,6 +215,8 @@ def evaluate_sets(
             check_target(path, force)
         if twice := [path for path, count in Counter(targets).items() if count > 1]:
             raise ValueError(f"two pictures would be called {twice[0]}; save those of each set to a folder of its own")
+    for method, _ in methods:
+        check_protocols(method, protocols)
     for test_set, scale in dict.fromkeys((test_set, scale) for _, test_set, scale in work):
         check_sizes(test_set, scale, protocols)
     scores: list[Score] = []
@@ -250,7 +255,7 @@ def save_results(
     border: Boundary = boundary or "symmetric"
     for done, (load, path) in enumerate(zip(loaders, paths, strict=True), 1):
         pair = change_boundary(load(), border)
-        picture = Image.fromarray(compose_result(method.enlarge(pair.lr, scale, border), pair))
+        picture = Image.fromarray(compose_result(upscale_pair(method, pair, border), pair))
         with write_whole(path, force) as temporary:
             picture.save(temporary, format="PNG")
         if progress:

@@ -10,6 +10,7 @@ import numpy as np
 from idn_data.images.decode import read_image
 from idn_data.images.variants import modcrop
 from idn_data.pictures import Panel, check_box, draw_panels
+from idn_data.scores.colour import upscale_pair
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import score
 from idn_data.scores.testset import compose_result, make_test_pair
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 def make_panels(path: Path | str, scale: int, methods: Sequence[Method]) -> list[Panel]:
     """GT and what each method makes of its LR, in colour, with PSNR and SSIM of Y in the float protocol.
 
+    Methods in colour have theirs in the protocol "y".
+
     Raises
     ------
     ImageError, ValueError
@@ -35,9 +38,14 @@ def make_panels(path: Path | str, scale: int, methods: Sequence[Method]) -> list
     pair = make_test_pair(image, scale, path.stem)
     panels = [Panel("GT", np.ascontiguousarray(modcrop(image, scale)), f"{path.name}, x{scale}")]
     for method in methods:
-        sr = method.enlarge(pair.lr, scale)
-        psnr, ssim = score(sr, pair.gt, scale, "float")
-        panels.append(Panel(method.name, compose_result(sr, pair), f"{psnr:.2f} dB / {ssim:.4f}"))
+        sr = upscale_pair(method, pair)
+        picture = compose_result(sr, pair)
+        if method.colour:
+            psnr, ssim = score(picture, panels[0].image, scale, "y")
+        else:
+            psnr, ssim = score(sr, pair.gt, scale, "float")
+        caption = f"{psnr:.2f} dB / {ssim:.4f}{' (protocol y)' if method.colour else ''}"
+        panels.append(Panel(method.name, picture, caption))
     return panels
 
 

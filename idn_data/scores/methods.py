@@ -32,6 +32,9 @@ class Method:
         Clip SR to [0, 1] before scoring: networks are, the published bicubic is not.
     parallel : bool
         Whether several images may be upscaled at once.
+    colour : bool
+        Whether `upscale` takes colour: (h, w, 3) to (s·h, s·w, 3), both RGB. Such a method is scored on 8-bit pictures,
+        in the protocols "y" and "rgb".
     bordered : bool
         Whether `upscale` takes a third argument, the border of the bicubic image in it: "symmetric" or "replicate".
     """
@@ -41,6 +44,7 @@ class Method:
     clip: bool = True
     parallel: bool = False
     bordered: bool = False
+    colour: bool = False
 
     def enlarge(self, lr: NDArray[np.float64], scale: int, boundary: Boundary = "symmetric") -> NDArray[np.float64]:
         """SR of an LR for a border, clipped to [0, 1] where the method is."""

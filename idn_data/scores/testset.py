@@ -119,8 +119,11 @@ def compose_colour(y: NDArray[np.floating], cb: NDArray[np.uint8], cr: NDArray[n
 
 
 def compose_result(sr: NDArray[np.floating], pair: TestPair) -> NDArray[np.uint8]:
-    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr by bicubic, of LR or of GT reduced."""
-    if pair.cb is None or pair.cr is None:
+    """A method's picture of a test image, RGB or grey: Y is its SR; Cb and Cr by bicubic, of LR or of GT reduced.
+
+    An SR in colour, (s·h, s·w, 3), is the picture but for rounding.
+    """
+    if sr.ndim == 3 or pair.cb is None or pair.cr is None:
         return im2uint8(np.clip(sr, 0.0, 1.0))
     s, border = pair.scale, pair.boundary or "symmetric"
     if pair.lr_picture is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from idn_data.patches.recipe import SCALES
 from idn_data.scores.methods import BICUBIC
 from idn_train.metrics import read_rows
-from idn_train.weightfile import read_tensors, tidy_name
+from idn_train.weightfile import MAX_BYTES, MAX_OWN_BYTES, OWN_SCALES, read_tensors, tidy_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,9 @@ class Run:
     points: tuple[Point, ...] = ()
 
 
-def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = None) -> list[Run]:
+def read_runs(
+    paths: Sequence[Path], weights: Literal["final", "best"] | None = None, *, own: bool = False
+) -> list[Run]:
     """What run folders, or weight files, say of themselves.
 
     Parameters
@@ -47,6 +49,8 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
         Folders of ``idn train``, with their ``metrics.csv``; or single .safetensors.
     weights : {"final", "best"}, optional
         Which weights of a folder; by default the final ones if they are there, else the best.
+    own : bool
+        Weights may be of a network of one's own: of its sizes and scales.
 
     Raises
     ------
@@ -64,12 +68,14 @@ def read_runs(paths: Sequence[Path], weights: Literal["final", "best"] | None = 
                 wanted = " or ".join(f.name for f in there)
                 raise ValueError(f"{path}: no {wanted} here; name the folder of an 'idn train' that got so far")
             file, points = next(f for f in there if f.is_file()), _read_points(path / "metrics.csv")
-        arrays, said = read_tensors(file)
-        if (scale := said.get("scale")) not in SCALES:
-            known = ", ".join(map(str, SCALES))
+        arrays, said = read_tensors(file, MAX_OWN_BYTES if own else MAX_BYTES)
+        scale = said.get("scale")
+        allowed = SCALES if said.get("network", "idn") == "idn" else OWN_SCALES
+        if type(scale) is not int or scale not in allowed:
+            known = ", ".join(map(str, allowed))
             raise ValueError(f"{file}: scale {repr(scale)[:40]} is none of {known}; name weights, not a state")
         facts = {**said, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                 "parameters": sum(array.size for array in arrays.values())}  # fmt: skip
+                 "parameters": sum(array.size for array in arrays.values() if array.dtype.kind == "f")}  # fmt: skip
         found.append((_name_run(path, said), scale, file, facts, points))
     runs: list[Run] = []
     for plain, scale, file, facts, points in found:

@@ -1,0 +1,326 @@
+"""A network of the user's own, from FILE.py:NAME or package.module:NAME.
+
+Loading such a network runs its file, like any program. Only what the user named is loaded: no weight file leads here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from idn_train.device import is_memory_full
+from idn_train.tensors import imresize
+from idn_train.weightfile import OWN_SCALES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    from idn_data.matlab.weights import Boundary
+    from idn_train.network import IDN
+
+    Network: TypeAlias = "IDN | OwnNetwork"
+
+CHANNELS = (1, 3)  # Y, RGB
+PROBES = ((12, 9), (48, 36))  # rows and columns of the LR that a network is tried on; the second where it needs more
+
+
+class NetworkError(ValueError):
+    """A network of the user's own that cannot be used; the message names the line of its file where it can."""
+
+
+class OwnNetwork(nn.Module):
+    """A network of the user's own, as idn trains, saves and applies it.
+
+    Parameters
+    ----------
+    body : Module
+        The network itself: (N, c, h, w) to (N, c, s·h, s·w).
+    label : str
+        Its name in weight files, "espcn.py:ESPCN".
+    file : path
+        Where its code lies.
+    digest : str
+        SHA-256 of that file.
+    scale : int
+        s, 2…8.
+    channels : {1, 3}
+        c: Y or RGB, each in [0, 1].
+
+    Attributes
+    ----------
+    boundary : {"symmetric", "replicate"}
+        Border of the bicubic image of Cb, Cr and alpha, as in `imresize`. The network does not see it.
+    """
+
+    boundary: Boundary
+
+    def __init__(self, body: nn.Module, label: str, file: Path, digest: str, scale: int, channels: int) -> None:
+        super().__init__()
+        self.body, self.label, self.file, self.digest = body, label, file, digest
+        self.scale, self.channels = scale, channels
+        self.boundary = "symmetric"
+        self.reach: int | None = None  # LR pixels, see `idn_train.reach`; None: not measured yet
+
+    def forward(self, lr: Tensor) -> Tensor:
+        sr: Tensor = self.body(lr)
+        return sr
+
+    def upscale_bicubic(self, lr: Tensor) -> Tensor:
+        """MATLAB's ``imresize(lr, s)`` with `boundary`, (N, 1, h, w) to (N, 1, s·h, s·w)."""
+        return imresize(lr, self.scale, boundary=self.boundary)
+
+    def predict_residual(self, lr: Tensor) -> Tensor:
+        """SR less the bicubic image of each channel, (1, c, h, w) to (1, c, s·h, s·w), in evaluation mode.
+
+        Raises
+        ------
+        NetworkError
+            The network cannot compute on a picture of this size, or makes another size of it.
+        """
+        training = self.training
+        self.eval()
+        try:
+            with self.explain():
+                sr = self(lr)
+        finally:
+            self.train(training)
+        base = self.upscale_bicubic(lr.transpose(0, 1)).transpose(0, 1)
+        if sr.shape != base.shape:
+            raise NetworkError(f"{self.label}: makes {tuple(sr.shape)} of {tuple(lr.shape)}, not {tuple(base.shape)}")
+        residual: Tensor = sr.float() - base
+        return residual
+
+    def explain(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the network computes; see `explain_faults`."""
+        return explain_faults(self.label, self.file, "it cannot compute")
+
+
+def parse_spec(spec: str) -> tuple[str, str, bool]:
+    """Place and name of a network, and whether the place is a file.
+
+    Raises
+    ------
+    NetworkError
+        Neither FILE.py:NAME nor package.module:NAME.
+    """
+    place, _, name = spec.rpartition(":")
+    file = place.endswith(".py")
+    if not (name.isidentifier() and (file or re.fullmatch(r"\w+(\.\w+)*", place))):
+        raise NetworkError(f"network {spec[:80]!r} is not FILE.py:NAME or package.module:NAME; such as espcn.py:ESPCN")
+    return place, name, file
+
+
+def label_network(spec: str) -> str:
+    """The name of a network in weight files: without the folder of its file."""
+    place, name, file = parse_spec(spec)
+    return f"{Path(place).name if file else place}:{name}"
+
+
+@contextlib.contextmanager
+def explain_faults(label: str, file: Path, what: str) -> Iterator[None]:
+    """Turn an error of the user's code in the block into a `NetworkError` of one line, with the line of their file.
+
+    A full memory stays what it is.
+    """
+    try:
+        yield
+    except (NetworkError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if is_memory_full(error):
+            raise
+        frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        number = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
+        line = f"line {number}: " if number else ""
+        text = " ".join(str(error).split())[:200]
+        raise NetworkError(f"{label}: {what}: {line}{type(error).__name__}{f': {text}' if text else ''}") from error
+
+
+def load_network(spec: str, scale: int, channels: int = 1, seed: int = 0) -> OwnNetwork:
+    """Run the file of a network, call it by its name, and try the network on a small random picture.
+
+    Parameters
+    ----------
+    spec : str
+        ``FILE.py:NAME`` or ``package.module:NAME``. NAME is called with the scale, and by ``channels=`` with the
+        channels if it has a parameter of that name.
+    scale : int
+        2…8.
+    channels : {1, 3}
+        Y or RGB.
+    seed : int
+        Of the weights that the network draws by PyTorch on the CPU.
+
+    Returns
+    -------
+    OwnNetwork
+        On the CPU, in training mode, channels last where the network can compute so. Weights without a part in the
+        result are frozen: no optimizer moves them.
+
+    Raises
+    ------
+    NetworkError
+        No such file, module or name; it is not callable; its code fails; the result is no module, has no float32
+        weights to train, or does not make (N, c, s·h, s·w) of finite values of (N, c, h, w).
+    """
+    if scale not in OWN_SCALES or channels not in CHANNELS:
+        raise NetworkError(f"{spec}: scale must be one of 2…8 and channels 1 or 3; got {scale!r} and {channels!r}")
+    label = label_network(spec)
+    make, file, digest = find_maker(spec)
+    with torch.random.fork_rng(devices=[]):  # what the caller draws afterwards is as if nothing had been drawn here
+        torch.default_generator.manual_seed(seed)
+        body = _call(make, label, file, scale, channels)
+        check_state(body, label)
+        network = OwnNetwork(body.cpu(), label, file, digest, scale, channels)
+        with network.explain():
+            _try_out(network)
+    return network.train()
+
+
+def find_maker(spec: str) -> tuple[Callable[..., Any], Path, str]:
+    """What a spec names, the file that it lies in, and the file's SHA-256. This runs the file.
+
+    Raises
+    ------
+    NetworkError
+        As `load_network`.
+    """
+    place, name, is_file = parse_spec(spec)
+    label = label_network(spec)
+    module = _run_file(Path(place), label) if is_file else _import_module(place, label)
+    file = Path(str(module.__file__))
+    if not hasattr(module, name):
+        own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        raise NetworkError(f"{file}: has no {name}; it has {', '.join(own[:8]) or 'nothing that can be called'}")
+    if not callable(make := getattr(module, name)):
+        raise NetworkError(f"{file}: {name} is of type {type(make).__name__}; name a class or a function of the scale")
+    return make, file, hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _run_file(path: Path, label: str) -> ModuleType:
+    """Run a file as a module; once for each content of it. It may import from its own folder, at its start."""
+    try:
+        path = path.resolve()
+        source = path.read_bytes()
+    except OSError as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
+        raise NetworkError(f"{path}: {why}; --network names the file of a network: FILE.py:NAME") from None
+    name = f"idn_own_{path.stem}_{hashlib.sha256(str(path).encode() + source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses and torch.compile look their modules up there
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is written beside the user's files
+    sys.path.insert(0, str(path.parent))
+    try:
+        with explain_faults(label, path, "its file cannot be run"):
+            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.dont_write_bytecode = bytecode
+        with contextlib.suppress(ValueError):  # the file itself may have changed the path
+            sys.path.remove(str(path.parent))
+    return module
+
+
+def _import_module(name: str, label: str) -> ModuleType:
+    try:
+        with explain_faults(label, Path(), "its module cannot be imported"):
+            module = importlib.import_module(name)
+    except NetworkError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and missing.name and f"{name}.".startswith(f"{missing.name}."):
+            raise NetworkError(
+                f"{label}: no module {missing.name}; install it, or name its file: FILE.py:NAME"
+            ) from None
+        raise
+    if not getattr(module, "__file__", None):
+        raise NetworkError(f"{label}: {name} has no file; name the module in it that holds the network")
+    return module
+
+
+def _call(make: Callable[..., Any], label: str, file: Path, scale: int, channels: int) -> nn.Module:
+    """What the maker returns for a scale, and for channels where it takes them; a Module."""
+    with explain_faults(label, file, f"it cannot be called with the scale {scale}"):
+        try:
+            takes_channels = "channels" in inspect.signature(make).parameters
+        except ValueError:  # of a class in C
+            takes_channels = False
+        body = make(scale, channels=channels) if takes_channels else make(scale)
+    if not isinstance(body, nn.Module):
+        raise NetworkError(f"{label}: returns {type(body).__name__}, not a torch.nn.Module; return the network")
+    return body
+
+
+def check_state(body: nn.Module, label: str) -> None:
+    """Raise NetworkError unless a network's state can be trained, and kept as named arrays."""
+    if not any(p.requires_grad for p in body.parameters()):
+        raise NetworkError(f"{label}: has no weights to train; register them as parameters or submodules")
+    for name, parameter in body.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise NetworkError(f"{label}: weight {name} is {parameter.dtype}; idn trains float32, so call .float()")
+    for name, value in body.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise NetworkError(f"{label}: state {name} is a {type(value).__name__}; only tensors are kept, so drop it")
+        if value.dtype == torch.bfloat16 or value.is_complex() or value.is_sparse:
+            raise NetworkError(f"{label}: buffer {name} is {value.dtype}, {value.layout}; keep it as plain float32")
+
+
+def _try_out(network: OwnNetwork) -> None:
+    """Compute once in each mode: what cannot be used is refused here, before anything is trained."""
+    size = PROBES[0]
+    try:
+        _check_answer(network, size)
+    except NetworkError:
+        raise
+    except Exception:  # some take no picture so small; what they say about the larger one is what counts
+        size = PROBES[1]
+        _check_answer(network, size)
+    trial = copy.deepcopy(network)  # a training step moves the statistics of a BatchNorm
+    lr = torch.rand(2, network.channels, *size)
+    try:
+        trial.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        _backpropagate(trial, lr)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    except Exception:  # such as view() on what lies otherwise
+        trial = copy.deepcopy(network)
+        _backpropagate(trial, lr)
+    for own, tried in zip(network.parameters(), trial.parameters(), strict=True):
+        if own.requires_grad and tried.grad is None:
+            own.requires_grad_(False)
+
+
+@torch.no_grad()
+def _check_answer(network: OwnNetwork, size: tuple[int, int]) -> None:
+    h, w = size
+    n, c, s = 1, network.channels, network.scale
+    network.eval()
+    sr: Any = network(torch.rand(n, c, h, w))
+    given, wanted = f"({n}, {c}, {h}, {w})", (n, c, s * h, s * w)
+    if not isinstance(sr, Tensor):
+        raise NetworkError(f"{network.label}: forward returns {type(sr).__name__}, not a tensor; return SR alone")
+    if tuple(sr.shape) != wanted:
+        raise NetworkError(f"{network.label}: makes {tuple(sr.shape)} of {given}, not {wanted}: (N, c, s·h, s·w)")
+    if not torch.isfinite(sr).all():
+        raise NetworkError(f"{network.label}: makes NaN or infinity of values in [0, 1]; look at its first weights")
+
+
+def _backpropagate(network: OwnNetwork, lr: Tensor) -> None:
+    network.train()
+    (network(lr) * torch.rand(())).mean().backward()
