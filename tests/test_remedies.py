@@ -42,6 +42,7 @@ COMMANDS = {
     "idn_data/scores/scoring.py": ("score",),
     "idn_data/scores/tables.py": ("make-train",),
     "idn_train/checkpoint.py": OPENERS,
+    "idn_train/device.py": ("train",),
     "idn_train/learner.py": ("train",),
     "idn_train/loss.py": ("train",),
     "idn_train/ownnetwork.py": (*OPENERS, "train"),
