@@ -648,6 +648,17 @@ def test_average(tmp_path: Path) -> None:
     check_failure(run("average", *paths, "--out", out, "--force"), 1, "made for scale 2, not 4")
 
 
+def test_the_folder_itself_starts_the_commands(tmp_path: Path) -> None:
+    """What ``python -m idn`` does where it is installed, from the checkout."""
+    (tmp_path / "cli.py").write_text("raise SystemExit('another program')")
+    start = [sys.executable, str(Path(__file__).parents[1])]
+    told = subprocess.run([*start, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("Usage: idn [OPTIONS] COMMAND")
+    wrong = subprocess.run([*start, "upscale"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert wrong.returncode == 2 and "Missing argument" in wrong.stderr
+
+
 def test_export_onnx(tmp_path: Path) -> None:
     from idn_train.checkpoint import save_weights
     from idn_train.network import IDN

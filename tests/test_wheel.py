@@ -40,7 +40,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     read = {f"idn_data/fixtures/{path.name}" for path in (ROOT / "fixtures").iterdir() if path.is_file()}
     read |= {f"idn_train/weights/{path.name}" for path in (ROOT / "idn_train" / "weights").iterdir()}
     read |= {"idn_data/py.typed", "idn_train/py.typed", "idn_train/report/report.html"}
-    assert names == {"idn/cli.py"} | modules | read  # so no tests, and no `cli` of all the world
+    assert names == {"idn/cli.py", "idn/__main__.py"} | modules | read  # so no tests, and no `cli` of all the world
     assert wheel.stat().st_size < 8_000_000
 
 
@@ -88,7 +88,7 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
             [str(w) for w in words], cwd=tmp_path / "away", env=environment, capture_output=True, text=True, timeout=300
         )
 
-    for start in ([scripts / "idn"], [python, "-m", "idn.cli"]):
+    for start in ([scripts / "idn"], [python, "-m", "idn"], [python, "-m", "idn.cli"]):
         told = run(*start, "--help")
         assert told.returncode == 0, told.stderr
         assert told.stdout.startswith("Usage: idn [OPTIONS] COMMAND")
