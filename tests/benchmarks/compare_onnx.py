@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--size", type=int, nargs=2, action="append", metavar=("H", "W"))
+    parser.add_argument("--form", choices=FORMS, action="append", help="Repeatable.  [default: all]")
     given = parser.parse_args()
     picture, weights = read_image(given.picture), read_weights(find_weights("idn", given.scale))
     network, _ = load_weights(find_weights("idn", given.scale))
@@ -59,9 +60,9 @@ def main() -> None:
             Image.fromarray(pixels).save(folder / "lr.png")
             began = time.perf_counter()
             upscale_photo(network, folder / "lr.png", folder / "sr.png", force=True)
-            print(f"{height}x{width}: upscale {time.perf_counter() - began:.1f} s")
+            print(f"{height}x{width}: upscale {time.perf_counter() - began:.1f} s", flush=True)
             wanted = read_image(folder / "sr.png").astype(np.int16)
-            for title, form in FORMS.items():
+            for title, form in ((title, FORMS[title]) for title in given.form or FORMS):
                 export_onnx(weights.tensors, given.scale, folder / "m.onnx", rgb=True, force=True, **form)
                 began = time.perf_counter()
                 steps = np.abs(run_model(folder / "m.onnx", pixels, form) - wanted)
