@@ -33,7 +33,7 @@ _COUNTS = {  # arguments, at least and at most; of the others one
 FUNCTIONS = (*_OF_ONE, *_COUNTS)
 
 MAX_CALL_VALUES = 1 << 21  # of an argument, and of the output
-MAX_WORK = 1 << 28  # products of pixels and kernel
+MAX_KERNEL, MAX_WORK = 1 << 14, 1 << 28  # values of a kernel, and products of pixels and kernel
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,20 @@ class Call:
         for part in (*self.arguments, self.output):
             if not isinstance(part, str):
                 check_matrix(self.name, part, MAX_CALL_VALUES)
-        work = self._count_products()
-        if not work <= MAX_WORK:
-            raise ValueError(f"{self.name}: {work:.2g} products of pixels and kernel; at most {MAX_WORK:.2g}")
+        if self.function in ("imfilter", BLUR):
+            self._check_work()
 
-    def _count_products(self) -> float:
-        if self.function not in ("imfilter", BLUR):
-            return 0
+    def _check_work(self) -> None:
         image, kernel = self.arguments[:2]
         if isinstance(image, str) or isinstance(kernel, str):
-            return 0
-        return image.size * float(kernel.size if self.function == "imfilter" else float(kernel.flat[0]) ** 2)
+            return  # refused when it is run
+        side = float(kernel.astype(np.float64).flat[0])
+        size = float(kernel.size) if self.function == "imfilter" else side * side
+        if not size <= MAX_KERNEL or image.size * size > MAX_WORK:
+            raise ValueError(
+                f"{self.name}: {image.size} pixels and a kernel of {size:g}; at most {MAX_KERNEL}, "
+                f"and {MAX_WORK} products"
+            )
 
     def run(self) -> NDArray[np.generic]:
         """Our result for the same arguments, an array of two dimensions or more.

@@ -140,7 +140,7 @@ def _judge(reference: Reference | Call, arithmetic: str, result: NDArray[np.gene
         error = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
     error[result == wanted] = 0  # infinities of psnr
     difference = float(error.max())
-    relative = difference / max(float(np.abs(wanted.astype(np.float64)).max()), np.finfo(np.float64).tiny)
+    relative = difference / max(float(np.abs(wanted.astype(np.float64)).max()), float(np.finfo(np.float64).tiny))
     differ = int((result != wanted).sum())
     # float32 is what patch files hold
     with np.errstate(over="ignore"):

@@ -79,7 +79,9 @@ def _make_array(value: object, kind: object) -> NDArray[np.generic]:
     wide = array.astype(np.float64)
     if dtype.kind in "uib":
         low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        if not ((wide >= low) & (wide <= high) & (wide % 1 == 0)).all():
+        with np.errstate(invalid="ignore"):  # the remainder of an infinity
+            whole = (wide >= low) & (wide <= high) & (wide % 1 == 0)
+        if not whole.all():
             raise ValueError(f"values outside {low}…{high} in a {kind} matrix")
     with np.errstate(over="ignore"):  # a stranger's values
         return wide.astype(dtype)  # safe: checked just above, and single is what it says

@@ -207,9 +207,14 @@ def test_only_the_corner(tmp_path: Path) -> None:
             "unknown class 'int64'; one of double, sin",
         ),
         ({"f": "im2double", "a": [[0]] * 8193, "output": [[1]]}, "8193 values; at most 2097152, and 8192 along a side"),
-        ({"f": "imfilter", "a": [[1] * 600] * 600, "b": [[1] * 40] * 40, "output": [[1]]}, "one: 5.8e.08 products of"),
-        ({"f": BLUR, "a": [[1] * 9] * 9, "b": [1e9, 1], "c": 0.5, "output": [[1]]}, "products of pixels and kernel"),
-        ({"f": BLUR, "a": 1.0, "b": [math.nan, 1], "c": 0.5, "output": [[1]]}, "products of pixels and kernel"),
+        (
+            {"f": "imfilter", "a": [[1] * 600] * 600, "b": [[1] * 40] * 40, "output": [[1]]},
+            "one: 360000 pixels and a kernel of 1600; at most 16384, and 268435456 products",
+        ),
+        ({"f": "imfilter", "a": [[1]], "b": [[1] * 129] * 128, "output": [[1]]}, "1 pixels and a kernel of 16512; at"),
+        ({"f": BLUR, "a": [[1] * 9] * 9, "b": [1e9, 1], "c": 0.5, "output": [[1]]}, r"a kernel of 1e\+18; at most"),
+        ({"f": BLUR, "a": [[1]], "b": [1e300, 1], "c": 0.5, "output": [[1]]}, "a kernel of inf; at most 16384"),
+        ({"f": BLUR, "a": [[1]], "b": [math.nan, 1], "c": 0.5, "output": [[1]]}, "a kernel of nan; at most 16384"),
     ],
 )
 def test_json_without_a_call(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
@@ -339,6 +344,7 @@ def test_a_call_of_giant_values(recwarn: pytest.WarningsRecorder) -> None:
         make_call("imfilter", huge, huge, huge),
         make_call("imfilter", PLANE, PLANE, np.array([[1e308, -1e308]])),
         make_call("im2single", np.ones((4, 4), np.float32), huge),
+        make_call("im2double", np.full((4, 4), 1e-308), huge),
         make_call("psnr", [[1e308]], huge, -huge, np.array([[1.0]])),
     ):
         assert not compare(call).passed

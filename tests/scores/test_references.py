@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +208,7 @@ def test_json(tmp_path: Path) -> None:
         ({"cases": [{**CASE, "input": [[1, 2], [3]]}]}, "inhomogeneous"),
         ({"cases": [{**CASE, "input": [[10**400]]}]}, "too large"),
         ({"cases": [{**CASE, "class": "uint8"}]}, "values outside 0…255 in a uint8 matrix"),
+        ({"cases": [{**CASE, "class": "uint8", "output": [[math.inf]]}]}, "values outside 0…255 in a uint8 matrix"),
         ({"cases": [{**CASE, "class": "uint8", "output": [[256]]}]}, "values outside 0…255 in a uint8 matrix"),
         ({"cases": [{**CASE, "method": "spline"}]}, "unknown method 'spline'"),
         ({"cases": [{**CASE, "input": []}]}, "not empty"),

@@ -16,6 +16,7 @@ from support.mat73 import save_mat73
 
 from idn_data.matlab.compiled import load_kernels
 from idn_data.scores import parity, reference, references, testset
+from idn_data.scores.call import BLUR, FUNCTIONS, SHRINK_YCBCR
 
 
 def _cases(rng: Rng) -> dict[str, Any]:
@@ -33,6 +34,34 @@ def _cases(rng: Rng) -> dict[str, Any]:
                 np.array([7.0, 9]),
             ))  # fmt: skip
     return fields
+
+
+def _calls(rng: Rng) -> list[dict[str, Any]]:
+    """Elements of a struct array `calls`, sound but for a field here and there."""
+    image, plane = rng.integers(0, 256, (4, 5, 3), np.uint8), rng.random((4, 5))
+    scale, sides = np.array([[0.5]]), np.array([[3.0, 0.5]])
+    arguments: dict[str, tuple[Any, ...]] = dict.fromkeys(FUNCTIONS, (image,))
+    arguments |= {
+        "imfilter": (image, np.ones((2, 3)), pick(rng, ("replicate", 7.0, ""))),
+        "fspecial": (pick(rng, ("gaussian", "average", "motion")), 5.0, 2.0),
+        "psnr": (plane, plane[::-1]), "ssim": (plane, plane[::-1], 1.0),
+        BLUR: (image, sides, scale), SHRINK_YCBCR: (image, scale, "symmetric"),
+    }  # fmt: skip
+    calls = []
+    for _ in range(3):
+        name = pick(rng, FUNCTIONS)
+        given = dict(zip("abc", (*arguments[name], np.zeros((0, 0)), np.zeros((0, 0))), strict=False))
+        call = {"name": "k", "f": name, **given, "class": "uint8", "output": rng.random((4, 5))}
+        for field in call:
+            if rng.random() < 0.1:
+                call[field] = pick(rng, (
+                    0.0, -1.0, np.nan, np.inf, 1e-300, 1e300, 1e9, 2.0**-20, "x", "", np.zeros((0, 3)), plane, image,
+                    np.ones((3, 3, 3, 3)), np.array([["a", 1.0]], object), {"a": {"b": 1.0}}, np.ones((2, 2), bool),
+                    1 + 2j, np.int64(-5), np.array([1e12, 1e12]), np.full((4, 5), np.nan), np.full((4, 5), 1e308),
+                    plane.astype(np.float32), np.array([[1024.0, 1024.0]]), "logical", "disk", "psnr", "imfilter",
+                ))  # fmt: skip
+        calls.append(call)
+    return calls
 
 
 def nest_cells(depth: int) -> bytes:
@@ -75,6 +104,10 @@ def make_mat(rng: Rng, folder: Path) -> bytes:
         if rng.random() < 0.6
         else fields
     )
+    if rng.random() < 0.4:
+        calls = _calls(rng)
+        held = {"calls": np.array([[tuple(call.values()) for call in calls]], [(n, "O") for n in calls[0]])}
+        variables = held if rng.random() < 0.7 else variables | held
     packed = rng.random() < 0.5
     try:
         savemat(stream, variables, do_compression=packed, format=pick(rng, "5554"))
@@ -103,7 +136,10 @@ def _make_mat73(rng: Rng, path: Path) -> bytes:
     """Of version 7.3, which is HDF5."""
     fields = _cases(rng)
     how = pick(rng, ({}, {"compression": "gzip", "chunks": True}))
-    save_mat73(path, {"cases": [fields] * 2} if rng.random() < 0.6 else fields, **how)
+    variables: dict[str, Any] = {"cases": [fields] * 2} if rng.random() < 0.6 else fields
+    if rng.random() < 0.4:
+        variables = {"calls": _calls(rng)}
+    save_mat73(path, variables, **how)
     data = path.read_bytes()
     path.unlink()
     if rng.random() < 0.2:
@@ -159,7 +195,23 @@ class Json(Mat):
             "size": [1, 1],
             "antialias": False,
         }
-        self.seed = json.dumps({"inputs": {"i": [[1.5] * 4] * 4}, "cases": [case, more]})
+        colour = [[[1, 2, 3], [200, 100, 50]]]
+        calls = [
+            {"name": "k", "f": "rgb2ycbcr", "class": "uint8", "a": colour, "output": colour, "corner": False},
+            {
+                "name": "k",
+                "f": "imfilter",
+                "class": "single",
+                "a": [[1.5, 2]],
+                "b": [[1]],
+                "c": 0,
+                "output": [[1.5, 2]],
+            },
+            {"name": "k", "f": "fspecial", "a": "gaussian", "b": [3, 4], "c": 1.5, "output": [[1]]},
+            {"name": "k", "f": "psnr", "class": "uint16", "a": [[9]], "b": [[8]], "c": 255, "output": 48.1},
+            {"name": "k", "f": BLUR, "class": "uint8", "a": colour, "b": [7, 1.6], "c": 0.5, "output": [[[1, 2, 3]]]},
+        ]
+        self.seed = json.dumps({"inputs": {"i": [[1.5] * 4] * 4}, "cases": [case, more], "calls": calls})
 
     def write(self, rng: Rng) -> None:
         """Letters changed, or values."""
@@ -170,7 +222,7 @@ class Json(Mat):
         else:
             content = json.loads(self.seed)
             for _ in range(int(rng.integers(1, 4))):
-                case = pick(rng, content["cases"])
+                case = pick(rng, content["cases"] + content["calls"])
                 case[pick(rng, list(case))] = pick(rng, (
                     None, 0, -1, 1e-300, 1e300, 1e9, 10**400, [], [[]], [[[]]], {}, "", "x", True, [1e9, 1e9], [2,
                     3], [[1, [2]]], 2**-18, 2**-20,
