@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from PIL import JpegImagePlugin
 
 from idn_data.images.exact import read_exact
 from idn_data.images.opening import open_picture
+from idn_data.images.pairs import group_by_name, strip_name
 from idn_data.lr.layouts import list_sources
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_ADDED = re.compile(r"(?<=.)([_-]?x\d+(\.\d+)?|[_-](gt|hr|lr|lrbi|lrbd|lrbn|lrdn|sr))$", re.I)
 _STEPS = (1.0, 2.0, 4.0, 10.0, 20.0)  # a scale is a multiple of one of these parts, simple ones first
 MOST_SCALE = 16
 
@@ -74,8 +73,8 @@ def find_pairs(lr: Sequence[Path | str] | Path | str, hr: Sequence[Path | str] |
     lrs, hrs = (list_sources([paths] if isinstance(paths, (str, Path)) else paths) for paths in (lr, hr))
     if len(lrs) == len(hrs) == 1:
         return [(lrs[0], hrs[0])]
-    by_name = {name: [p for p in hrs if _strip(p.stem) == name] for name in {_strip(p.stem) for p in lrs}}
-    pairs = [(p, partner) for p in lrs for partner in by_name[_strip(p.stem)]]
+    groups = group_by_name(lrs, hrs, strip_name, strip_name)
+    pairs = [(p, partner) for p in lrs for partner in groups[strip_name(p.stem)][1]]
     taken: dict[Path, Path] = {}
     for low, high in pairs:
         other = taken.setdefault(low, high)
@@ -84,12 +83,6 @@ def find_pairs(lr: Sequence[Path | str] | Path | str, hr: Sequence[Path | str] |
     if not pairs:
         raise ValueError(f"no LR has the name of an HR, such as {lrs[0].name} and {hrs[0].name}; name two files")
     return pairs
-
-
-def _strip(stem: str) -> str:
-    while (shorter := _ADDED.sub("", stem)) != stem:
-        stem = shorter
-    return stem
 
 
 def read_pictures(pairs: Sequence[tuple[Path, Path]]) -> list[Picture]:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.images.decode import list_images
+from idn_data.images.pairs import LAYOUT_WORDS, group_by_name, strip_name
 from idn_data.images.sets import TEST_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_WORDS = ("GT", "HR", "LR", "LRBI", "LRBD", "LRBN", "LRDN", "SR", "out", "rlt")
+_WORDS = (*LAYOUT_WORDS, "out", "rlt")
 _SPLIT = re.compile(r"[_-]")
 RULES = (
     "equal names",
@@ -163,36 +164,24 @@ def _list_words(method: str, sr: Sequence[Path], scale: float) -> list[set[str] 
     """For each of `RULES`, the words that are taken off the ends of SR's names; None for names as they are."""
     words = {word.casefold() for word in _WORDS}
     named = words | {part.casefold() for part in (method, *_SPLIT.split(method))}
-    last = {_SPLIT.split(_strip(p.stem, scale, words))[-1].casefold() for p in sr}
+    last = {_SPLIT.split(strip_name(p.stem, words, scale))[-1].casefold() for p in sr}
     shared = len(last) == 1 and len(sr) > 1 and not re.fullmatch(r"x?[\d.]+", min(last))  # another scale is no word
     return [None, words, named, named | (last if shared else set())]
-
-
-def _strip(stem: str, scale: float, words: set[str]) -> str:
-    """A name without the scale and the words at its end, as long as something is left."""
-    size = re.compile(rf"^(.*?)[_-]?[xX]{scale:g}$")
-    while True:
-        if (found := size.match(stem)) and found[1]:
-            stem = found[1]
-            continue
-        head, cut, tail = max(stem.rpartition("_"), stem.rpartition("-"), key=lambda part: len(part[0]))
-        if not (cut and head and tail.casefold() in words):
-            return stem
-        stem = head
 
 
 def _match(
     sr: Sequence[Path], gt: Sequence[Path], scale: float, words: set[str] | None
 ) -> tuple[list[Pair], list[str]]:
     """The pairs of equal cleaned names, and a line for each name that several pictures of one kind have."""
-    known = {word.casefold() for word in _WORDS}  # the method's name is no part of a GT's
-    by_name: dict[str, tuple[list[Path], list[Path]]] = {}
-    for kind, (paths, taken) in enumerate(((gt, known), (sr, words))):
-        for path in paths:
-            name = path.stem if words is None or taken is None else _strip(path.stem, scale, taken)
-            by_name.setdefault(name, ([], []))[kind].append(path)
+
+    def name_gt(stem: str) -> str:  # the method's name is no part of it
+        return stem if words is None else strip_name(stem, _WORDS, scale)
+
+    def name_sr(stem: str) -> str:
+        return stem if words is None else strip_name(stem, words, scale)
+
     pairs, faults = [], []
-    for name, (gts, srs) in by_name.items():
+    for name, (gts, srs) in group_by_name(gt, sr, name_gt, name_sr).items():
         if len(gts) == len(srs) == 1:
             pairs.append(Pair(name, srs[0], gts[0]))
         elif gts and srs:
