@@ -71,9 +71,7 @@ def allocate_bytes(count: int, scratch: Path | None) -> tuple[NDArray[np.uint8],
     if scratch is None or free is None or count <= free // 2:
         return np.zeros(count, np.uint8), False
     check_room(scratch / "pictures", count, "take fewer pictures, or another folder with --out")
-    with tempfile.TemporaryFile(
-        prefix=".idn-", dir=scratch
-    ) as stream:  # where it can be, it is nameless from the start
+    with tempfile.TemporaryFile(prefix=".idn-", dir=scratch) as stream:  # where it can be, nameless from the start
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(stream.fileno(), 0, count)  # a disk that fills up later would kill the process
         return np.asarray(np.memmap(stream, np.uint8, "r+", shape=(count,))), True

@@ -18,6 +18,7 @@ from idn_data.images.variants import DOWNSCALES, make_variants
 from idn_data.patches.plan import count_patches
 from idn_data.patches.pool import Pool, read_pool
 from idn_data.patches.recipe import Recipe
+from idn_data.patches.windows import cut_windows, draw_windows
 
 RECIPE = Recipe(4, "pretrain", 5)
 
@@ -61,6 +62,12 @@ def test_the_pool_does_not_depend_on_the_workers_or_the_place(
     assert np.array_equal(one.pixels, four.pixels)
     assert one.digest == four.digest
     assert np.array_equal(one.ends, four.ends)
+    patches = []
+    for pool in (one, four):
+        lr, gt = np.empty((9, 1, 5, 5), np.float32), np.empty((9, 1, 20, 20), np.uint8)
+        cut_windows(pool, draw_windows(pool, 0, 0, 0, 9), lr, gt)
+        patches.append(lr.tobytes() + gt.tobytes())
+    assert patches[0] == patches[1]
     assert not [p for p in tmp_path.iterdir() if p != photos]  # nothing is left for a killed process to leave
 
 
