@@ -28,6 +28,11 @@ def choose_protocols(methods: Sequence[Method]) -> tuple[ProtocolName, ...]:
     return COLOUR_PROTOCOLS if any(method.colour for method in methods) else DEFAULT_PROTOCOLS
 
 
+def keep_protocols(method: Method, protocols: Sequence[ProtocolName]) -> list[ProtocolName]:
+    """Those of the protocols that a method has a score in."""
+    return [name for name in protocols if name in COLOUR_PROTOCOLS or not method.colour]
+
+
 def check_protocols(method: Method, protocols: Sequence[ProtocolName]) -> None:
     """Refuse protocols that a method in colour has no score in: "float" and "uint8", whose LR is Y alone."""
     if method.colour and (wrong := [name for name in protocols if name not in COLOUR_PROTOCOLS]):

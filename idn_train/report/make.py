@@ -11,8 +11,10 @@ import numpy as np
 from idn_data.images.decode import list_images
 from idn_data.images.sets import TEST_SETS, find_set
 from idn_data.scores.benchmark import evaluate
+from idn_data.scores.colour import COLOUR_PROTOCOLS, keep_protocols
 from idn_data.scores.figure import make_panels
 from idn_data.scores.methods import BICUBIC
+from idn_data.scores.protocols import DEFAULT_PROTOCOLS
 from idn_train.report.page import Picture, format_page
 from idn_train.report.runs import Run
 
@@ -84,7 +86,8 @@ def make_report(
 ) -> str:
     """Score networks, enlarge images with them, and write all of it as one HTML page.
 
-    The page needs no other file and no connection. Equal inputs give equal pages.
+    Networks for RGB are scored in "y" and "rgb", and the others of their scale in these as well. The page needs no
+    other file and no connection. Equal inputs give equal pages.
 
     Parameters
     ----------
@@ -118,10 +121,14 @@ def make_report(
     pictures = []
     for scale in sorted({run.scale for run, _ in networks}):
         methods = [BICUBIC, *(replace(m, name=run.name) for run, m in networks if run.scale == scale)]
+        colour = COLOUR_PROTOCOLS if any(m.colour for m in methods) else ()
         for test_set in test_sets:
             for method in methods:
                 what = f"{test_set.name} x{scale} {method.name}"[:22]
-                found, _ = evaluate(method, test_set, scale, workers=workers, progress=_relabel(progress, what))
+                protocols = keep_protocols(method, (*DEFAULT_PROTOCOLS, *colour))
+                found, _ = evaluate(
+                    method, test_set, scale, protocols, workers=workers, progress=_relabel(progress, what)
+                )  # fmt: skip
                 scores |= {(s.set, s.scale, s.method, s.protocol): s for s in found}
         for done, path in enumerate(images, 1):
             pictures.append(make_picture(path, scale, methods))

@@ -12,6 +12,7 @@ from idn_data.images.variants import modcrop
 from idn_data.matlab.color import rgb2y
 from idn_data.pictures import Panel
 from idn_data.scores.benchmark import Score, evaluate, find_published
+from idn_data.scores.colour import keep_protocols
 from idn_data.scores.figure import make_panels
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import DEFAULT_PROTOCOLS, find_protocol, score
@@ -95,7 +96,8 @@ def report_pictures(
     methods = [BICUBIC, *(replace(method, name=run.name) for run, method in networks)]
     scores: Scores = {}
     for method in methods:
-        found, _ = evaluate(method, test_set, scale, COMPARED, workers=workers, progress=progress)
+        protocols = keep_protocols(method, COMPARED)
+        found, _ = evaluate(method, test_set, scale, protocols, workers=workers, progress=progress)
         scores |= {(s.set, s.scale, s.method, s.protocol): s for s in found}
     for mine in score_plan(plan, COMPARED, workers=workers, progress=progress):
         scores[test_set.name, scale, mine.method, mine.protocol] = _convert(mine, test_set, scale)

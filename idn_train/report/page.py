@@ -19,6 +19,7 @@ from idn_data.scores.benchmark import find_published
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import FLOAT, PROTOCOLS, UINT8
 from idn_train.report.chart import STYLES, Line, draw_chart
+from idn_train.weightfile import tidy_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 LABELS = {  # of what a weight file says, in this order
     "file": "File", "sha256": "SHA-256", "name": "Name", "source": "Converted from", "source_sha256": "SHA-256 of that",
+    "network": "Network", "network_sha256": "SHA-256 of its file", "channels": "Channels",
     "scale": "Scale", "parameters": "Parameters", "step": "Steps done", "minutes": "Minutes of training",
     "validation_psnr": "Validation PSNR, dB", "recipe.stage": "Stage", "recipe.data": "SHA-256 of the patches",
     "recipe.patches": "Patches", "recipe.init": "SHA-256 of the first weights", "recipe.steps": "Steps",
@@ -110,13 +112,13 @@ def _list_protocols(scores: Scores) -> list[ProtocolName]:
 def _format_lead(runs: Sequence[Run], scores: Scores) -> str:
     items = []
     for k, run in enumerate(runs):
-        said = [f"IDN ×{run.scale}"]
-        mine = [s for s in scores.values() if (s.method, s.scale, s.protocol) == (run.name, run.scale, "float")]
+        said, aim = [f"{escape(tidy_name(str(run.facts.get('network') or 'IDN')))} ×{run.scale}"], run.validated_in
+        mine = [s for s in scores.values() if (s.method, s.scale, s.protocol) == (run.name, run.scale, aim)]
         for s in mine[:1]:
-            psnr, base = round(s.psnr, 2), scores[s.set, s.scale, BICUBIC.name, "float"]
+            psnr, base = round(s.psnr, 2), scores[s.set, s.scale, BICUBIC.name, aim]
             said.append(f"<b>{psnr:.2f} dB</b> on {escape(s.set)}")
             said.append(f"{_sign(psnr - round(base.psnr, 2), 2)} against bicubic")
-            if s.published_psnr is not None:
+            if s.published_psnr is not None and aim == "float":
                 said.append(f"{_sign(psnr - s.published_psnr, 2)} against {FLOAT.network}")
         step, minutes = run.facts.get("step"), run.facts.get("minutes")
         if isinstance(step, int) and isinstance(minutes, (int, float)):
@@ -129,6 +131,10 @@ def _format_scores(scores: Scores, scale: int, names: Sequence[str], protocol: P
     """A table of one protocol: under each set bicubic, what was published, and each network against that."""
     rule = PROTOCOLS[protocol]
     title, row_name = f"{rule.title}: {rule.formula}", rule.network
+    scored = {s.method for s in scores.values() if (s.scale, s.protocol) == (scale, protocol)}
+    names = [name for name in names if name in scored]
+    if not names:  # all are networks for RGB, and this protocol is not
+        return ""
     firsts = [s for s in scores.values() if (s.scale, s.method, s.protocol) == (scale, names[0], protocol)]
     compared = any(s.published_psnr is not None for s in firsts)
     heads = "".join(f'<th scope="col">{h}</th>' for h in ("PSNR", "diff.", "SSIM", "diff.") if compared or h != "diff.")
@@ -177,9 +183,14 @@ def _format_origin(scores: Scores) -> str:
     known = any(s.method == BICUBIC.name and s.published_psnr is not None for s in scores.values())
     same = f"differs from the published one on {', '.join(wrong)}: do not compare there"
     verdict = f", and {same if wrong else 'equals the published one (float protocol)'}" if known else ""
+    rgb = (
+        "; in the RGB protocol all channels, and 6 pixels more"
+        if any(s.channel == "RGB" for s in scores.values())
+        else ""
+    )
     note = (
-        "Y channel, as many pixels shaved off each side as the scale. Differences are to the published figures, at "
-        f"the printed precision. Bicubic was computed here{verdict}."
+        f"Y channel, as many pixels shaved off each side as the scale{rgb}. Differences are to the published figures, "
+        f"at the printed precision. Bicubic was computed here{verdict}."
     )
     return f'<p class="note">{note}</p><ul class="note">{"".join(items)}</ul>'
 
@@ -217,9 +228,14 @@ def _format_curves(trained: Sequence[tuple[int, Run]], scores: Scores, scale: in
     sets = {_find_validation_set(run, scores) for _, run in trained}
     name = sets.pop() if len(sets) == 1 else None
     levels, notes = {}, []
+    kinds = {run.validated_in for _, run in trained}
+    if len(kinds) > 1:
+        name = None
+        notes.append("The runs were validated in different protocols: float, and y of networks for RGB.")
     if name is not None:
-        levels["bicubic"] = scores[name, scale, BICUBIC.name, "float"].psnr
-        for protocol in (FLOAT, UINT8):
+        (kind,) = kinds
+        levels["bicubic"] = scores[name, scale, BICUBIC.name, kind].psnr
+        for protocol in (FLOAT, UINT8) if kind == "float" else ():
             if (row := protocol.network) and (published := find_published(name, scale, row, protocol.name)):
                 levels[row] = published[0]
     elif scores:
@@ -269,7 +285,7 @@ def _find_validation_set(run: Run, scores: Scores) -> str | None:
     """The set on which a run was validated, by its PSNR: the file holds the value, not the name."""
     said = run.facts.get("validation_psnr")
     for s in scores.values():
-        own = (s.method, s.scale, s.protocol) == (run.name, run.scale, "float")
+        own = (s.method, s.scale, s.protocol) == (run.name, run.scale, run.validated_in)
         if own and isinstance(said, (int, float)) and abs(s.psnr - said) < 0.005:
             return s.set
     return None

@@ -16,6 +16,8 @@ from idn_train.weightfile import MAX_BYTES, MAX_OWN_BYTES, OWN_SCALES, read_tens
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from idn_data.scores.protocols import ProtocolName
+
 
 @dataclass(frozen=True)
 class Point:
@@ -36,6 +38,11 @@ class Run:
     scale: int
     facts: Mapping[str, Any]
     points: tuple[Point, ...] = ()
+
+    @property
+    def validated_in(self) -> ProtocolName:
+        """The protocol of its validation PSNR."""
+        return "y" if self.facts.get("channels") == 3 else "float"
 
 
 def read_runs(
