@@ -1043,7 +1043,7 @@ def request_pictures(
     if files:
         raise click.UsageError("--images trains from pictures, --data from patch files; give one of both")
     if scale is None:
-        raise click.UsageError("--images needs --scale: 2, 3 or 4")
+        raise click.UsageError("--images needs --scale, such as 4")
     from idn_train.data import PictureRequest
 
     grid, lr_patch, boundary, set_aside, skip_bad = how

@@ -5,6 +5,7 @@ Loading such a network runs its file, like any program. Only what the user named
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import hashlib
@@ -53,7 +54,7 @@ class OwnNetwork(nn.Module):
     file : path
         Where its code lies.
     digest : str
-        SHA-256 of that file.
+        Of that file, see `find_maker`.
     scale : int
         s, 2…8.
     channels : {1, 3}
@@ -191,7 +192,9 @@ def load_network(spec: str, scale: int, channels: int = 1, seed: int = 0) -> Own
 
 
 def find_maker(spec: str) -> tuple[Callable[..., Any], Path, str]:
-    """What a spec names, the file that it lies in, and the file's SHA-256. This runs the file.
+    """What a spec names, the file that it lies in, and the digest of that. This runs the file.
+
+    The digest of FILE.py is `digest_code`, that of a module the SHA-256 of its file alone.
 
     Raises
     ------
@@ -207,7 +210,28 @@ def find_maker(spec: str) -> tuple[Callable[..., Any], Path, str]:
         raise NetworkError(f"{file}: has no {name}; it has {', '.join(own[:8]) or 'nothing that can be called'}")
     if not callable(make := getattr(module, name)):
         raise NetworkError(f"{file}: {name} is of type {type(make).__name__}; name a class or a function of the scale")
-    return make, file, hashlib.sha256(file.read_bytes()).hexdigest()
+    return make, file, digest_code(file) if is_file else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def digest_code(file: Path) -> str:
+    """SHA-256 of a file, or of it and the files beside it that it imports, and those that these import."""
+    digests: dict[str, str] = {}
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        source = path.read_bytes()
+        digests[path.relative_to(file.parent).as_posix()] = hashlib.sha256(source).hexdigest()
+        for node in ast.walk(ast.parse(source)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+            for name in names:
+                top = path.parent / name.partition(".")[0]
+                found = sorted(top.rglob("*.py")) if (top / "__init__.py").is_file() else [top.with_suffix(".py")]
+                waiting += [p for p in found if p.is_file() and p.relative_to(file.parent).as_posix() not in digests]
+    if len(digests) == 1:
+        return digests[file.name]
+    return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
 def _run_file(path: Path, label: str) -> ModuleType:

@@ -115,6 +115,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(draw_photo(60, 50, 90)).save(folder / "photo.jpg")
     Image.fromarray(draw_photo(180, 200, 91)).save(folder / "photo.png")
     (folder / "IDN_x4.caffemodel").write_bytes(encode_net(draw_blobs(), stride=4))
+    (folder / "espcn.py").write_text((ROOT / "idn_train" / "examples" / "espcn.py").read_text())  # as the guide asks
     monkeypatch.chdir(folder)
     monkeypatch.delenv("IDN_DATA", raising=False)
     return folder
@@ -212,6 +213,10 @@ def test_session(data_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     for command, printed in steps:
         words = shlex.split(command)
         assert run(words).stdout.strip() == printed.strip()
+
+
+def test_the_guide_shows_espcn_as_it_is() -> None:
+    assert (ROOT / "idn_train" / "examples" / "espcn.py").read_text() in find_blocks("idn_train/README.md", "python")
 
 
 @every_page

@@ -10,6 +10,7 @@ from idn_data.matlab.weights import BOUNDARIES, Boundary
 Stage = Literal["pretrain", "finetune"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 SCALES = (2, 3, 4)
+PICTURE_SCALES = range(2, 9)  # of patches that are cut from pictures while a network trains
 BATCH = 64  # the number of patches is cut down to a multiple of it
 
 # LR patch side by (stage, scale), from the README of IDN-TensorFlow
@@ -23,7 +24,8 @@ _LR_PATCH = {
 class Recipe:
     """What the patches of a training file are: scale, stage, the side of an LR patch, what is cut off, and the border.
 
-    ``lr_patch=None`` takes the README's value. GT patches are ``scale`` times as large, and the grid has no overlap.
+    ``lr_patch=None`` takes the README's value, above ×4 that of ×4. GT patches are ``scale`` times as large, and the
+    grid has no overlap.
     ``offset``: rows and columns cut off the top and left of an image before all else. One pixel moves the grid of the
     patches, and that of the LR pixels as well: at ×4 an image has 16 different LR images, one for each offset in 0…3.
     ``boundary``: what lies beyond the edge of all that is reduced: symmetric as newer MATLABs have it, or replicate as
@@ -37,12 +39,12 @@ class Recipe:
     boundary: Boundary = "symmetric"
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}; got {self.scale}")
+        if self.scale not in PICTURE_SCALES or not isinstance(self.scale, int):
+            raise ValueError(f"scale must be one of {', '.join(map(str, PICTURE_SCALES))}; got {self.scale}")
         if self.stage not in STAGES:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}; got {self.stage!r}")
         if self.lr_patch is None:
-            object.__setattr__(self, "lr_patch", _LR_PATCH[self.stage, self.scale])
+            object.__setattr__(self, "lr_patch", _LR_PATCH[self.stage, min(self.scale, 4)])
         if not 1 <= self.lr_side <= 1024:
             raise ValueError(f"the LR patch side must lie in 1…1024; got {self.lr_patch}")
         object.__setattr__(self, "offset", tuple(self.offset))  # JSON keeps a list

@@ -11,7 +11,7 @@ from idn_data.images.sets import recognise_set
 from idn_data.images.sources import Source, digest_sources, read_folder
 from idn_data.patches.header import Header, Storage, read_versions
 from idn_data.patches.plan import Plan, count_patches, deal_shards
-from idn_data.patches.recipe import BATCH, Recipe, name_shard
+from idn_data.patches.recipe import BATCH, SCALES, Recipe, name_shard
 
 if TYPE_CHECKING:
     from idn_data.images.variants import Teach
@@ -202,6 +202,8 @@ def plan_train(
     ValueError
         The images are too small for one batch of patches, or an argument is out of range.
     """
+    if recipe.scale not in SCALES:
+        raise ValueError(f"patch files are of scale {', '.join(map(str, SCALES))}; got {recipe.scale}")
     sources, skipped = read_folder(images, skip_bad=skip_bad, workers=workers, progress=progress)
     made = TrainSet(Path(out), recipe, tuple(sources), tuple(skipped), seed, storage, shards, memory, teacher)
     for shard in made.files:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from idn_data.patches.recipe import BATCH, SCALES, STAGES, Recipe, Stage, name_shard
+from idn_data.patches.trainplan import plan_train
 
 # the table of the IDN-TensorFlow README: scale, stage, LR and GT side, file
 README = [
@@ -42,10 +44,16 @@ def test_frozen() -> None:
         Recipe(2, "pretrain").scale = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("scale", [0, 1, 5, -2])
+@pytest.mark.parametrize("scale", [0, 1, 9, -2])
 def test_wrong_scale(scale: int) -> None:
-    with pytest.raises(ValueError, match=rf"scale must be one of 2, 3, 4; got {scale}"):
+    with pytest.raises(ValueError, match=rf"scale must be one of 2, 3, 4, 5, 6, 7, 8; got {scale}"):
         Recipe(scale, "pretrain")
+
+
+def test_above_four_there_are_no_files(tmp_path: Path) -> None:
+    assert Recipe(8, "pretrain").gt_side == 88
+    with pytest.raises(ValueError, match="patch files are of scale 2, 3, 4; got 8"):
+        plan_train(tmp_path, tmp_path / "a.h5", Recipe(8, "pretrain"))
 
 
 def test_wrong_stage() -> None:

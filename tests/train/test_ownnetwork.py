@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 from dataclasses import replace
@@ -24,7 +25,7 @@ from idn_train.config import Config, make_config
 from idn_train.learner import copy_weights, make_learner
 from idn_train.network import IDN
 from idn_train.optimizer import Muon
-from idn_train.ownnetwork import NetworkError, OwnNetwork, load_network
+from idn_train.ownnetwork import NetworkError, OwnNetwork, digest_code, load_network
 from idn_train.reach import find_reach, measure_reach
 from idn_train.runstate import TrainingError
 from idn_train.trainer import Hooks, train
@@ -93,6 +94,22 @@ def test_nothing_is_left_beside_the_file_or_on_the_path(tmp_path: Path) -> None:
     load_network(f"{tmp_path / 'net.py'}:Net", 2)
     assert sys.path == before
     assert {p.name for p in tmp_path.iterdir()} == {"net.py", "own_parts_of_test.py"}
+
+
+def test_the_files_beside_it_count(tmp_path: Path) -> None:
+    (tmp_path / "kit").mkdir()
+    for name, code in (
+        ("net.py", "import os, kit.parts\nfrom more import WIDTH\n" + HEAD + NET),
+        ("more.py", "WIDTH = 8\nimport net\n"), ("other.py", ""), ("kit/__init__.py", ""), ("kit/parts.py", "A = 1"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(code)
+    whole = digest_code(tmp_path / "net.py")
+    for name in ("other.py", "more.py", "kit/parts.py", "net.py"):
+        before = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(before + "# changed\n")
+        assert (digest_code(tmp_path / "net.py") == whole) == (name == "other.py"), name
+        (tmp_path / name).write_text(before)
+    assert digest_code(tmp_path / "other.py") == hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.parametrize(
