@@ -298,7 +298,9 @@ def check_state(body: nn.Module, label: str) -> None:
         raise NetworkError(f"{label}: has no weights to train; register them as parameters or submodules")
     for name, parameter in body.named_parameters():
         if parameter.dtype != torch.float32:
-            raise NetworkError(f"{label}: weight {name} is {parameter.dtype}; idn trains float32, so call .float()")
+            raise NetworkError(
+                f"{label}: weight {name} is {parameter.dtype}; only float32 is trained, so call .float()"
+            )
     for name, value in body.state_dict().items():
         if not isinstance(value, Tensor):
             raise NetworkError(f"{label}: state {name} is a {type(value).__name__}; only tensors are kept, so drop it")

@@ -126,7 +126,7 @@ def test_the_files_beside_it_count(tmp_path: Path) -> None:
         ("def Net():\n    return nn.Conv2d(1, 1, 3)", "cannot be called with the scale 2: TypeError: Net.. takes 0"),
         ("def Net(scale):\n    return 3", r"net\.py:Net: returns int, not a torch\.nn\.Module; return the network"),
         ("def Net(scale):\n    return nn.Upsample(scale_factor=2)", "has no weights to train"),
-        ("def Net(scale):\n    return nn.Conv2d(1, 1, 3).half()", "weight weight is torch.float16; idn trains"),
+        ("def Net(scale):\n    return nn.Conv2d(1, 1, 3).half()", "weight weight is torch.float16; only float32"),
         ("def Net(scale):\n    return nn.Conv2d(1, 4, 3, padding=1)",
          r"makes \(1, 4, 12, 9\) of \(1, 1, 12, 9\), not \(1, 1, 24, 18\): \(N, c, s·h, s·w\)"),
         ("class Net(nn.Conv2d):\n    def __init__(self, s):\n        super().__init__(1, 1, 1)\n"
