@@ -101,9 +101,8 @@ def _upscale_tiles(
         return sr  # (s·h, s·w, C)
 
     if not isinstance(network, OwnNetwork):
-        reach = (
-            2 + 4 * 6 + -(-8 // network.scale)
-        )  # LR pixels: the 3×3 convolutions, and the reconstruction (bicubic: 2)
+        # LR pixels: the 3×3 convolutions, and the reconstruction (bicubic: 2)
+        reach = 2 + 4 * 6 + -(-8 // network.scale)
     else:
         reach = find_reach(network) if max(pixels.shape[:2]) > tile else 0
     done = 0  # tiles, of each size

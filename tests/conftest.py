@@ -34,6 +34,14 @@ PHOTOS = (
 )
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU of CUDA, and torch finds none")
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The data root with the real sets."""

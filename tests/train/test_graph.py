@@ -14,10 +14,9 @@ from idn_train.config import make_config
 from idn_train.graph import EAGER, CapturedStep
 from idn_train.trainer import train
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = pytest.mark.cuda
 
 
-@needs_cuda
 def test_every_call_is_one_step_and_reads_its_own_batch() -> None:
     total, rate = torch.zeros((), device="cuda"), torch.ones((), device="cuda")
 
@@ -34,7 +33,6 @@ def test_every_call_is_one_step_and_reads_its_own_batch() -> None:
         assert float(loss) == 2 * wanted
 
 
-@needs_cuda
 def test_a_captured_training_is_the_same_but_for_rounding(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     lr, gt = torch.rand(64, 1, 12, 12, generator=generator), torch.rand(64, 1, 24, 24, generator=generator)

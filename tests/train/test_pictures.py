@@ -286,7 +286,7 @@ def test_an_interrupted_training_ends_and_can_go_on(photos: Path, tmp_path: Path
     assert "the same command goes on from" in said
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_gpu_gets_the_patches_of_the_kernel(photos: Path, resident: bool) -> None:
     """Made there of the pictures, or by the thread and brought there: the same draws, equal within float32."""

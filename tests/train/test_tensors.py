@@ -234,7 +234,7 @@ def test_threads_share_the_weights() -> None:
     assert all(map(torch.equal, got, expected))
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.cuda), "mps"])
 def test_other_devices_agree_with_the_processor(device: str) -> None:
     if not getattr(torch, device).is_available():
         pytest.skip(f"torch finds no {device} here")

@@ -156,7 +156,7 @@ def test_a_teacher_is_the_mean_of_all_orientations_of_its_networks(tmp_path):
         make_teacher(paths, 4, torch.device("cpu"))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_cuda_equals_cpu():
     y = draw_y(83, 70)
     cpu = upscale_y(make_network(2), y)
