@@ -104,7 +104,10 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
             reconstruction_std=0.001 if config.network == "idn" else 0.0, average=0.998,
         )  # fmt: skip
     if preset == "paper":
-        config = replace(config, batch=256, steps=80_000, warmup=500, average=0.999)
+        config = replace(
+            config, batch=256, steps=42_000, warmup=500, clip=1.0, average=0.999,
+            weight_decay=0.0 if given.get("muon_rate") == 0 else 0.1,
+        )  # fmt: skip
     known = {name: value for name, value in given.items() if value is not None}
     return replace(config, **known)  # type: ignore[arg-type]  # Config checks what the command line gave
 
