@@ -101,7 +101,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # there is no closure to call
         """Follow the gradients once."""
         weights: list[Tensor] = [weight for group in self.param_groups for weight in group["params"]]
-        gradients = [weight.grad for weight in weights]
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]  # None: a layer not in use
         for weight in weights:
             if "momentum" not in self.state[weight]:
                 self.state[weight]["momentum"] = torch.zeros_like(weight)
@@ -136,7 +136,7 @@ def orthogonalize_together(stacks: Sequence[Tensor]) -> list[Tensor]:
             continue
         rows, columns = (max(flat[k].shape[axis] for k in chosen) for axis in (1, 2))
         padded = [pad(flat[k], (0, columns - flat[k].shape[2], 0, rows - flat[k].shape[1])) for k in chosen]
-        together = orthogonalize(torch.cat(padded)).split([len(stack) for stack in padded])
+        together = torch.split(orthogonalize(torch.cat(padded)), [len(stack) for stack in padded])
         for k, part in zip(chosen, together, strict=True):
             own = part[:, : flat[k].shape[1], : flat[k].shape[2]]
             own = own.mT if stacks[k].shape[-2] > stacks[k].shape[-1] else own

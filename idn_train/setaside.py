@@ -16,19 +16,22 @@ EVERY = 10  # of the 291 pictures, 29
 
 
 def list_set_aside(folders: Sequence[Path]) -> list[Path]:
-    """The tenth, twentieth, … picture of each folder, by name.
+    """The tenth, twentieth, … picture of each folder, by name; of fewer than ten in all, the last.
 
     Raises
     ------
     FileNotFoundError
         No such folder, or no pictures in it.
     ValueError
-        Fewer than ten pictures in all folders.
+        One picture in all folders.
     """
-    paths = [path for folder in folders for path in list_images(folder)[EVERY - 1 :: EVERY]]
-    if not paths:
-        raise ValueError(f"every {EVERY}th picture is set aside, and there are fewer; name folders with more pictures")
-    return paths
+    every = [list_images(folder) for folder in folders]
+    chosen = [path for paths in every for path in paths[EVERY - 1 :: EVERY]]
+    if chosen:
+        return chosen
+    if sum(map(len, every)) < 2:
+        raise ValueError(f"{every[0][0]} is the only picture: none can be set aside; name folders with more pictures")
+    return [every[-1][-1]]
 
 
 def open_set_aside(paths: Sequence[Path]) -> TestSet:

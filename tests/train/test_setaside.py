@@ -39,7 +39,12 @@ def test_every_tenth_picture_of_each_folder(twenty: Path, tmp_path: Path) -> Non
     assert [path.parent.name for path in list_set_aside([twenty, other])] == ["twenty"] * 2 + ["other"] * 2
     for path in sorted(other.iterdir())[9:]:
         path.unlink()
-    with pytest.raises(ValueError, match="every 10th picture is set aside, and there are fewer; name folders with"):
+    assert [path.stem for path in list_set_aside([other])] == ["a08"]
+    for path in sorted(other.iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(
+        ValueError, match=r"a00\.\w+ is the only picture: none can be set aside; name folders with more"
+    ):
         list_set_aside([other])
 
 
