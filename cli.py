@@ -421,6 +421,7 @@ def make_lr_command(
     from idn_data.lr.make import run_plan
     from idn_data.lr.plan import plan_lr
     from idn_data.lr.reduction import choose_reduction
+    from idn_data.memory import keep_freed_memory
 
     antialias = False if no_antialias else None
     try:
@@ -448,6 +449,7 @@ def make_lr_command(
                 click.echo("\n".join(f"  {o.path}  of {j.source}" for j in plan.jobs[:3] for o in j.outputs))
             return
         load_kernels_aloud(quiet)
+        keep_freed_memory()
         made = run_plan(plan, force=force, workers=workers, progress=progress)
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)

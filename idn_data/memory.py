@@ -1,8 +1,9 @@
-"""Memory: how much is free, and arrays that lie in a file where they are too large for it."""
+"""Memory: how much is free, arrays that lie in a file where they are too large for it, and what is kept when freed."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,26 @@ _LIMITS = (  # where its limit, its use, and what the system cached of files sta
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3), in glibc
+
+
+def keep_freed_memory(most: int = 256 << 20) -> bool:
+    """Have this process keep up to `most` bytes for each thread that were freed, for what is allocated next.
+
+    For a command that handles one picture after the other. By default glibc gives the memory of each picture back and
+    takes it anew, page by page: a tenth of the time of reducing it. Other C libraries are left as they are.
+
+    Returns
+    -------
+    bool
+        Whether the C library did so.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # macOS, musl; Windows
+        return False
+    return bool(mallopt(_TRIM_THRESHOLD, most) and mallopt(_MMAP_THRESHOLD, 32 << 20))  # the largest it takes
 
 
 def find_free_memory() -> int | None:

@@ -31,6 +31,7 @@ from idn_data.images.sets import find_data_root
 from idn_data.lr.make import make_lr
 from idn_data.matlab.compiled import load_kernels
 from idn_data.matlab.resize import imresize
+from idn_data.memory import keep_freed_memory
 from idn_data.workers import map_in_order
 
 WIDTH, HEIGHT = 2040, 1356
@@ -98,6 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     scale, workers = arguments.scale, arguments.workers
     if arguments.only:
+        keep_freed_memory()  # as the command does; the other side gets it as well
         (make if arguments.only == "make" else decode_and_encode)(arguments.hr, arguments.out, scale, workers)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
