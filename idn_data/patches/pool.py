@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,13 +80,13 @@ class Pool:
         """Different patches that can be cut, orientations not counted."""
         return int(self.ends[-1])
 
-    @property
+    @cached_property
     def patches(self) -> int:
         """Patches of an epoch: as many as `make_train` would find in these pictures, but at least 64."""
         found = count_patches(((s.height, s.width) for s in self.sources), self.recipe)
         return max(BATCH, found // BATCH * BATCH)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What decides the pixels and the patches: kind, LR side, border where it is not the usual one, sources."""
         kind = f"{'y' if self.channels == 1 else 'rgb'}-at-random-{self.recipe.lr_side}"
