@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from support.running import COMMAND
 
 from cli import main
+from idn_data import memory
 from idn_data.patches import grid
 from idn_data.patches.pool import Pool, read_pool
 from idn_data.patches.recipe import Recipe
@@ -223,14 +225,19 @@ def test_the_command_from_file_and_from_grid_gives_the_same_weights(photos: Path
     assert "holds a run with data=" in other.output
 
 
-def test_the_first_line_says_what_lies_where(photos: Path, tmp_path: Path) -> None:
-    said = run(
-        "train", "--images", photos, "--scale", 4, "--steps", 1, "--validate-set", "none", "--out", tmp_path / "r"
-    )
+@pytest.mark.parametrize(("free", "place"), [(1 << 40, "memory"), (1000, "a temporary file")])
+def test_the_first_line_says_what_lies_where(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, place: str
+) -> None:
+    monkeypatch.setattr(memory, "find_free_memory", lambda: free)
+    command = ["train", "--images", photos, "--scale", 4, "--steps", 1, "--batch", 4, "--validate-set", "none"]
+    said = run(*command, "--out", tmp_path / "r")
     assert "5 pictures in 25 planes, " in said
-    assert " of 8-bit Y in memory, " in said
+    assert f" of 8-bit Y in {place}, " in said
     assert " patches an epoch at " in said
     assert " positions of 44x44, " in said
+    written = {path.name for path in (tmp_path / "r").iterdir()}
+    assert written == {"final.safetensors", "last.safetensors", "metrics.csv"}  # the file is gone
 
 
 @pytest.mark.parametrize(
@@ -277,7 +284,10 @@ def test_an_interrupted_training_ends_and_can_go_on(photos: Path, tmp_path: Path
     """With its thread at work: it must not keep the process."""
     command = [*COMMAND, "train", "--images", str(photos), "--scale", "4", "--lr-patch", "5", "--batch", "4",
                "--validate-set", "none", "--steps", "100000", "--out", str(tmp_path / "run")]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stderr is not None
         assert "/100,000" in next(line for line in process.stderr if "loss" in line)  # it trains
         process.send_signal(signal.SIGINT)
