@@ -128,9 +128,8 @@ def open_data(
     if wanted.grid:
         arrays, digest = cut_grid(data.folders, recipe, seed=seed, skip_bad=wanted.skip_bad, progress=progress)
         return place_patches(arrays, data.scale, digest, device)
-    aside = {path.name for path in data.set_aside}
     pool = read_pool(
-        data.folders, recipe, channels=channels, leave_out=aside, skip_bad=wanted.skip_bad, scratch=scratch,
-        progress=progress,
+        data.folders, recipe, channels=channels, leave_out=data.set_aside, skip_bad=wanted.skip_bad,
+        scratch=scratch, progress=progress,
     )  # fmt: skip
     return Pictures.place(pool, device)

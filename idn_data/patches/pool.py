@@ -106,7 +106,7 @@ def read_pool(
     recipe: Recipe,
     *,
     channels: int = 1,
-    leave_out: Collection[str] = (),
+    leave_out: Collection[Path] = (),
     skip_bad: bool = False,
     workers: int | None = None,
     scratch: Path | None = None,
@@ -122,8 +122,8 @@ def read_pool(
         Without an offset: all positions are seen in any case.
     channels : {1, 3}
         Y as `make_train` takes it; or R, G and B, each reduced by itself.
-    leave_out : collection of str
-        Names of pictures that are not to be used.
+    leave_out : collection of Path
+        Pictures of the folders that are not to be used: another folder's of the same name are.
     skip_bad : bool
         Leave out pictures that cannot be read.
     workers : int, optional
@@ -141,7 +141,7 @@ def read_pool(
     FileNotFoundError, BadImagesError
         No folder, no pictures, or pictures that cannot be used.
     ValueError
-        A name to leave out that is not there; pictures that are all too small; or an argument out of range.
+        A picture to leave out that is not there; pictures that are all too small; or an argument out of range.
     OSError
         No room for the pixels on the disk.
     """
@@ -176,16 +176,17 @@ def read_pool(
         )
     starts, heights, widths = np.array(fit, np.int64).T.copy()
     return Pool(recipe, tuple(sources), channels, pixels, starts, heights, widths, mapped, tuple(bad),
-                tuple(sorted(leave_out)))  # fmt: skip
+                tuple(sorted(path.name for path in leave_out)))  # fmt: skip
 
 
-def _list_pictures(folders: Sequence[Path], leave_out: Collection[str]) -> list[Path]:
-    """The pictures of some folders, but those of some names, each of which must be there."""
+def _list_pictures(folders: Sequence[Path], leave_out: Collection[Path]) -> list[Path]:
+    """The pictures of some folders, but some of them, each of which must be there."""
     paths = [path for folder in folders for path in list_images(folder)]
     where = ", ".join(map(str, folders))
-    if unknown := sorted(set(leave_out) - {path.name for path in paths}):
-        raise ValueError(f"{unknown[0]} is to be left out, but no picture in {where} has that name")
-    if not (kept := [path for path in paths if path.name not in leave_out]):
+    if unknown := sorted(set(leave_out) - set(paths)):
+        raise ValueError(f"{unknown[0]} is to be left out, but is no picture of {where}; name one that is")
+    left = set(leave_out)
+    if not (kept := [path for path in paths if path not in left]):
         raise ValueError(f"no picture of {where} is left; name folders with others" if folders else "no folder named")
     return kept
 

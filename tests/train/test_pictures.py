@@ -159,7 +159,7 @@ def test_a_run_is_not_resumed_with_other_pictures(photos: Path, pool: Pool, tmp_
     train(replace(QUICK, steps=1), Pictures.place(pool, CPU), tmp_path / "run")
     replicated = replace(RECIPE, boundary="replicate")
     for other in (
-        read_pool([photos], RECIPE, leave_out=["water.png"]),
+        read_pool([photos], RECIPE, leave_out=[photos / "water.png"]),
         read_pool([photos], replicated),
     ):
         with pytest.raises(TrainingError, match=r"holds a run with data='y-at-random-5:.*, not 'y-at-random-5"):
