@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     passed_over = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "demo", "data", "runs")
     shutil.copytree(ROOT, folder / "source", ignore=passed_over)
     build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
-    subprocess.run(build, check=True, timeout=300)
+    subprocess.run(build, check=True, timeout=900)
     (made,) = folder.glob("*.whl")
     return made
 
@@ -78,14 +78,14 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     packages = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
     for name in find_requirements(wheel):
         lend(name, packages)
-    subprocess.run([python, *PIP[1:], "install", "--no-deps", "--no-index", wheel], check=True, timeout=300)
+    subprocess.run([python, *PIP[1:], "install", "--no-deps", "--no-index", wheel], check=True, timeout=900)
     (tmp_path / "away").mkdir()
     (tmp_path / "away" / "cli.py").write_text("raise SystemExit('another program')")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "IDN_DATA")}
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(w) for w in words], cwd=tmp_path / "away", env=environment, capture_output=True, text=True, timeout=300
+            [str(w) for w in words], cwd=tmp_path / "away", env=environment, capture_output=True, text=True, timeout=900
         )
 
     for start in ([scripts / "idn"], [python, "-m", "idn"], [python, "-m", "idn.cli"]):
