@@ -55,7 +55,7 @@ class _Graph:
         return name
 
     def keep_weight(self, name: str, values: NDArray[np.float32]) -> str:
-        """A constant of the network; ValueError where its type cannot hold it."""
+        """A constant of the network in its type; ValueError where that cannot hold it."""
         if np.abs(values).max() > np.finfo(self.dtype).max:
             raise ValueError(f"{name} holds {np.abs(values).max():.3g}, too large for {self.dtype}; leave out --half")
         # float16 rounds to 11 bits: what --half asks for; the smallest values become 0
@@ -117,7 +117,11 @@ class _Graph:
 
     def add_residual(self, y: str, tensors: Tensors, scale: int) -> str:
         """What the network adds to the bicubic image of Y, (N, 1, h, w) to (N, 1, s·h, s·w), in float32."""
-        x = self.add_layers(self.cast(y, self.dtype) if self.dtype != "float32" else y, architecture.FEATURES, tensors)
+        # the first convolution in float32: to round Y itself to float16 costs five times as much as all that follows
+        first, *others = architecture.FEATURES
+        weight, bias = (self.keep(name, tensors[name]) for name in (f"{first.name}.weight", f"{first.name}.bias"))
+        (x,) = self.add("LeakyRelu", [self.convolve(y, weight, bias)], alpha=SLOPE)
+        x = self.add_layers(self.cast(x, self.dtype) if self.dtype != "float32" else x, others, tensors)
         for k in range(architecture.BLOCKS):
             x = self.add_block(x, tensors, f"blocks.{k}.")
         kernel = self.keep_weight("upsample.kernel", make_subpixel_kernel(tensors["upsample.weight"], scale))
@@ -160,7 +164,7 @@ def build_model(
     rgb : bool
         Take and give RGB: Y by the network, Cb and Cr by bicubic. Otherwise one channel, Y or grey.
     half : bool
-        The network in float16; Y, bicubic and the sum stay in float32.
+        The network in float16; Y, the first convolution, bicubic and the sum stay in float32.
     uint8 : bool
         Take and give 0…255; the result is clipped and rounded as MATLAB's.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch.nn.functional as F  # noqa: N812 (the name everyone uses)
 from spandrel import MAIN_REGISTRY, Architecture, ArchRegistry, ArchSupport, ImageModelDescriptor
 from torch import Tensor
 
@@ -36,8 +37,8 @@ SCALE_KEY = "idn.scale"  # of the tensor that carries the scale, an int64 withou
 class ColourIDN(IDN):
     """IDN from RGB to RGB: Y by the network, Cb and Cr by MATLAB's bicubic. Weights and attributes are IDN's.
 
-    Input (N, 3, h, w) in [0, 1], any h and w; output (N, 3, s·h, s·w) of its dtype, not clipped. In half precision the
-    network alone computes; Y, bicubic and the sum are float32.
+    Input (N, 3, h, w) in [0, 1], any h and w; output (N, 3, s·h, s·w) of its dtype, not clipped. In half precision Y,
+    the first convolution, bicubic and the sum are float32 all the same: a rounded Y costs more than all that follows.
     """
 
     def forward(self, rgb: Tensor) -> Tensor:
@@ -45,7 +46,10 @@ class ColourIDN(IDN):
             raise ValueError(f"ColourIDN takes RGB as (N, 3, h, w), not empty; got {tuple(rgb.shape)}")
         red, green, blue = (plane.float() for plane in rgb.split(1, 1))  # type: ignore[no-untyped-call]  # torch's own
         y = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue + LUMA_OFFSET
-        residual = self.reconstruct(self.blocks(self.features(y.to(rgb.dtype))))
+        first: Any = self.features[0]
+        x = F.conv2d(y, first.weight.float(), first.bias.float(), padding=1)
+        x = self.features[1](x).to(rgb.dtype)
+        residual = self.reconstruct(self.blocks(self.features[2:](x)))
         return (self.upscale_bicubic(rgb.float()) + LUMA_TO_RGB * residual.float()).to(rgb.dtype)
 
 

@@ -135,6 +135,10 @@ def test_the_bytes_are_those_of_the_onnx_package(form: dict[str, bool]) -> None:
     model = onnx.load_model_from_string(data)
     onnx.checker.check_model(model, full_check=True)
     assert model.SerializeToString() == data
+    constants = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    inside = onnx.TensorProto.FLOAT16 if "half" in form else onnx.TensorProto.FLOAT
+    assert constants["features.0.weight"] == constants["bicubic.kernel"] == onnx.TensorProto.FLOAT
+    assert constants["features.2.weight"] == constants["upsample.kernel"] == inside
     kind = "UINT8" if "uint8" in form else "FLOAT16" if "half" in form else "FLOAT"
     channels = 3 if "rgb" in form else 1
     for value, axes in ((model.graph.input[0], ["height", "width"]), (model.graph.output[0], ["3*height", "3*width"])):
@@ -148,8 +152,8 @@ def test_half_is_half_as_large_and_refuses_what_it_cannot_hold() -> None:
     tensors = collect(make_network(2))
     whole, half = (len(build_model(tensors, 2, rgb=True, half=half)) for half in (False, True))
     assert 0.49 < half / whole < 0.52
-    tensors["features.0.bias"] = np.full(64, 7e4, np.float32)
-    with pytest.raises(ValueError, match=r"features\.0\.bias holds 7e\+04, too large for float16; leave out --half"):
+    tensors["features.2.bias"] = np.full(64, 7e4, np.float32)
+    with pytest.raises(ValueError, match=r"features\.2\.bias holds 7e\+04, too large for float16; leave out --half"):
         build_model(tensors, 2, half=True)
 
 
