@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from idn_train.batches import Patches
 from idn_train.checkpoint import load_weights
 from idn_train.config import make_config
 from idn_train.graph import EAGER, CapturedStep
+from idn_train.learner import make_learner
 from idn_train.trainer import train
 
 pytestmark = pytest.mark.cuda
@@ -34,13 +36,15 @@ def test_every_call_is_one_step_and_reads_its_own_batch() -> None:
 
 
 def test_a_captured_training_is_the_same_but_for_rounding(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    lr, gt = torch.rand(64, 1, 12, 12, generator=generator), torch.rand(64, 1, 24, 24, generator=generator)
+    """The graph convolves in TF32, and Muon's steps stay long, so rounding grows: bf16 parts 0.15 of the way."""
     cuda = torch.device("cuda")
+    lr = torch.rand(64, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    gt = interpolate(lr, scale_factor=2, mode="bicubic").clamp(0, 1)
     patches = Patches(lr.to(cuda), gt.to(cuda), 2, "0" * 64, cuda, False)
     config = replace(make_config(2, "finetune", "express", clip=1.0, seed=3), batch=16, steps=20, warmup=2)
-    weights = []
+    start = make_learner(config, torch.device("cpu")).network.features[2].weight.detach()
+    ends = []
     for compiled in (False, True):
         train(config, patches, tmp_path / str(compiled), compiled=compiled)
-        weights.append(load_weights(tmp_path / str(compiled) / "final.safetensors")[0].features[2].weight)
-    assert (weights[0] - weights[1]).abs().max() < 2e-3
+        ends.append(load_weights(tmp_path / str(compiled) / "final.safetensors")[0].features[2].weight.detach())
+    assert (ends[0] - ends[1]).norm() < 0.15 * (ends[0] - start).norm()
