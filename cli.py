@@ -115,7 +115,7 @@ boundary_option = click.option(
 def check_networks(_: click.Context, __: click.Parameter, value: Any) -> Any:
     """Usage error unless each is FILE.py:NAME or package.module:NAME."""
     for spec in () if value is None else (value,) if isinstance(value, str) else value:
-        from idn_train.ownnetwork import NetworkError, parse_spec
+        from idn_train.owncode import NetworkError, parse_spec
 
         try:
             parse_spec(spec)

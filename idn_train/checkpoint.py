@@ -12,7 +12,8 @@ import torch
 from idn_data.patches.recipe import SCALES
 from idn_train.architecture import list_shapes
 from idn_train.network import IDN, build_network
-from idn_train.ownnetwork import OwnNetwork, label_network, load_network
+from idn_train.owncode import label_network
+from idn_train.ownnetwork import OwnNetwork, load_network
 from idn_train.weightfile import (
     FORMAT,
     MAX_BYTES,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from idn_data.atomic import check_target, write_whole
-from idn_train.ownnetwork import NetworkError, explain_faults
+from idn_train.owncode import NetworkError, explain_faults
 
 if TYPE_CHECKING:
     from pathlib import Path

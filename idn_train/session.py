@@ -24,7 +24,7 @@ from idn_train.device import agree, choose_device, choose_precision, choose_thre
 from idn_train.learner import make_network
 from idn_train.loss import compute_loss
 from idn_train.metrics import open_tensorboard
-from idn_train.ownnetwork import label_network
+from idn_train.owncode import label_network
 from idn_train.report.curves import draw_curve
 from idn_train.runstate import TrainingError
 from idn_train.setaside import open_set_aside

@@ -48,7 +48,7 @@ COMMANDS = {
     "idn_train/data.py": ("train",),
     "idn_train/learner.py": ("train",),
     "idn_train/loss.py": ("train",),
-    "idn_train/ownnetwork.py": (*OPENERS, "train"),
+    "idn_train/owncode.py": (*OPENERS, "train"),
     "idn_train/reach.py": ("upscale",),
     "idn_train/onnxfile.py": ("export-onnx",),
     "idn_train/report/outside.py": ("report",),

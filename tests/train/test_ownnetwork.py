@@ -25,7 +25,8 @@ from idn_train.config import Config, make_config
 from idn_train.learner import copy_weights, make_learner
 from idn_train.network import IDN
 from idn_train.optimizer import Muon
-from idn_train.ownnetwork import NetworkError, OwnNetwork, digest_code, load_network
+from idn_train.owncode import NetworkError, digest_code
+from idn_train.ownnetwork import OwnNetwork, load_network
 from idn_train.reach import find_reach, measure_reach
 from idn_train.runstate import TrainingError
 from idn_train.trainer import Hooks, train

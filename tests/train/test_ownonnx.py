@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from idn_train.ownnetwork import NetworkError, load_network
+from idn_train.owncode import NetworkError
+from idn_train.ownnetwork import load_network
 from idn_train.ownonnx import export_own_onnx
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
