@@ -124,7 +124,7 @@ class State:
         self.folder, self.torch = folder / "run", torch
 
         class Data:
-            digest = "abc"
+            digest, left_out = "abc", ()
 
             def __len__(self) -> int:
                 return 640
