@@ -40,7 +40,7 @@ class OwnNetwork(nn.Module):
     file : path
         Where its code lies.
     digest : str
-        Of that file, see `find_maker`.
+        Of that file, see `idn_train.owncode.find_maker`.
     scale : int
         s, 2…8.
     channels : {1, 3}

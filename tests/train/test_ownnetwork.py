@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import sys
 from dataclasses import replace
@@ -437,6 +438,21 @@ def test_from_the_command_line(net: str, tmp_path: Path, photos: Path, monkeypat
         assert code == 0, printed
     with Image.open("sr.png") as picture:
         assert picture.size == (4 * 122, 4 * 131)
+
+
+def test_in_colour_from_pictures(net: str, tmp_path: Path, photos: Path) -> None:
+    """At ×5, for which there are no patch files; validated in the protocol y."""
+    words = ["--network", net, "--channels", 3, "--scale", 5, "--images", photos, "--lr-patch", 5, "--steps", 3]
+    more = ["--batch", 4, "--precision", "float32", "--validate-set", photos, "--quiet", "--out", tmp_path / "run"]
+    code, printed = run("train", *words, *more)
+    assert code == 0 and "net.py:Net RGB x5, pretrain: " in printed, printed
+    weights = tmp_path / "run" / "final.safetensors"
+    tensors, said = read_tensors(weights)
+    assert (said["channels"], said["scale"], tensors["body.0.weight"].shape) == (3, 5, (8, 3, 3, 3))
+    code, printed = run("evaluate", weights, "--network", net, "--set", photos, "--json", "-")
+    assert code == 0, printed
+    (y,) = [row for row in json.loads(printed[printed.index("[") :]) if row["protocol"] == "y"]
+    assert abs(y["psnr"] - said["validation_psnr"]) < 1e-3
 
 
 @pytest.mark.parametrize(
