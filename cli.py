@@ -1131,7 +1131,9 @@ def export_onnx_command(
     from idn_train.weightfile import find_weights, read_weights
 
     if networks:
-        if lost := [name for name, given in (("--rgb", rgb), ("--half", half), ("--uint8", uint8)) if given]:
+        replicated = ("--boundary replicate", boundary == "replicate")
+        wanted = (("--rgb", rgb), ("--half", half), ("--uint8", uint8), replicated)
+        if lost := [name for name, given in wanted if given]:
             raise click.UsageError(f"{lost[0]} is for IDN; a network of your own is written as it is")
         from idn_train.checkpoint import load_own_weights
         from idn_train.ownonnx import export_own_onnx
@@ -1207,6 +1209,8 @@ def upscale_command(
     network, _ = load_weights(find_weights(weights, int(scale) if scale else None), networks)
     if scale and int(scale) != network.scale:
         raise click.BadParameter(f"{weights} is made for scale {network.scale} alone", param_hint="--scale")
+    if networks and not hasattr(network, "label"):
+        raise click.UsageError(f"{weights} is IDN, not {networks[0]}; leave out --network, or name its --weights")
     network.to(choose_device(device)).boundary = boundary
     failed = 0
     with stand_in(photos, out, suffix, sys.stdin.buffer, sys.stdout.buffer) as (sources, place, piped):

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from idn_data.patches.trainplan import Teacher
 from idn_data.scores.methods import Method
-from idn_train.checkpoint import load_weights
 from idn_train.colour import LUMA, LUMA_OFFSET, LUMA_TO_RGB
 from idn_train.device import free_memory, is_memory_full
 from idn_train.enlarge import enlarge_photo, enlarge_tiles
+from idn_train.network import build_network
 from idn_train.ownnetwork import OwnNetwork
 from idn_train.reach import find_reach
+from idn_train.weightfile import read_any_weights, tidy_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,11 +187,14 @@ def make_teacher(paths: Sequence[Path | str], scale: int, device: torch.device) 
     Raises
     ------
     ValueError
-        As `idn_train.checkpoint.load_weights`; and for weights of another scale.
+        As `idn_train.weightfile.read_any_weights`; and for weights of another scale, or of another network.
     """
     networks = []
     for path in paths:
-        networks.append(load_weights(path)[0].to(device))
+        weights = read_any_weights(path)
+        if weights.network != "idn":
+            raise ValueError(f"{path}: weights of network {tidy_name(weights.network)}; a teacher is an IDN")
+        networks.append(build_network(weights.scale, weights.tensors).to(device))
         if networks[-1].scale != scale:
             raise ValueError(f"{path}: made for scale {networks[-1].scale}, not {scale}; name weights of that scale")
 

@@ -31,7 +31,7 @@ from idn_train.ownnetwork import OwnNetwork, load_network
 from idn_train.reach import find_reach, measure_reach
 from idn_train.runstate import TrainingError
 from idn_train.trainer import Hooks, train
-from idn_train.upscale import make_method, upscale_photo, upscale_y
+from idn_train.upscale import make_method, make_teacher, upscale_photo, upscale_y
 from idn_train.weightfile import read_tensors, read_weights, write_tensors
 
 HEAD = "import torch\nfrom torch import nn\n"
@@ -469,9 +469,23 @@ def test_in_colour_from_pictures(net: str, tmp_path: Path, photos: Path) -> None
             ["export-onnx", "a.safetensors", "--out", "b", "--network", "a.py:A", "--half"],
             "--half is for IDN; a network",
         ),
+        (
+            ["export-onnx", "a.safetensors", "--out", "b", "--network", "a.py:A", "--boundary", "replicate"],
+            "--boundary replicate is for IDN; a network",
+        ),
+        (
+            ["upscale", "a.png", "--scale", "4", "--network", "a.py:A"],
+            "idn is IDN, not a.py:A; leave out --network, or name its --weights",
+        ),
         (["evaluate", "idn", "--network", "espcn"], "is not FILE.py:NAME or package.module:NAME"),
     ],
 )
 def test_wrong_usage(words: list[str], match: str) -> None:
     code, printed = run(*words)
     assert code == 2 and match in printed
+
+
+def test_a_teacher_is_an_idn(net: str, tmp_path: Path) -> None:
+    save_weights(tmp_path / "a.safetensors", load_network(net, 4))
+    with pytest.raises(ValueError, match=r"a\.safetensors: weights of network net\.py:Net; a teacher is an IDN$"):
+        make_teacher([tmp_path / "a.safetensors"], 4, torch.device("cpu"))
