@@ -21,6 +21,8 @@ from idn_data.matlab.weights import check_boundary, compute_weights
 from idn_train.device import supports_float64
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from idn_data.matlab.sizes import Scale, Size
@@ -131,10 +133,7 @@ def imresize(
     steps = _plan_passes(height, width, scale, method, size, antialias, boundary, image.device, image.dtype)
     if image.dtype not in FLOATS:
         return _resize_integers(image, steps).to(device)
-    result = image.to(steps[0].bands[0].weights.dtype)
-    for step in steps:
-        result = _resample(result, step)
-    return result.to(image.dtype)
+    return _resample(image.to(steps[0].bands[0].weights.dtype), steps).to(image.dtype)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it open
@@ -175,48 +174,55 @@ def _products_are_exact() -> bool:
         return False
 
 
-def _resample(x: Tensor, resampling: Resampling) -> Tensor:
+def _resample(x: Tensor, steps: Sequence[Resampling]) -> Tensor:
     if x.requires_grad and not torch.compiler.is_compiling():
-        result: Tensor = _Product.apply(x, resampling)  # type: ignore[no-untyped-call]  # torch leaves it open
+        result: Tensor = _Products.apply(x, steps)  # type: ignore[no-untyped-call]  # torch leaves it open
         return result
-    return _multiply(resampling.bands, x, resampling.axis)  # quicker to start; a compiler finds the gradient itself
+    return _multiply_all(x, steps)  # quicker to start; a compiler finds the gradient itself
 
 
-class _Product(torch.autograd.Function):
-    """Resample one axis.
+class _Products(torch.autograd.Function):
+    """Resample one axis after the other.
 
     Torch's own gradient would fill an image of zeros for each band, and compute in bf16 where autocast is on.
     """
 
     @staticmethod
-    def forward(x: Tensor, resampling: Resampling) -> Tensor:
-        return _multiply(resampling.bands, x, resampling.axis)
+    def forward(x: Tensor, steps: Sequence[Resampling]) -> Tensor:
+        return _multiply_all(x, steps)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Resampling], output: Tensor) -> None:
-        ctx.resampling = inputs[1]
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Sequence[Resampling]], output: Tensor) -> None:
+        ctx.steps = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _resample(gradient, ctx.resampling.flip()), None
+        return _resample(gradient, [step.flip() for step in reversed(ctx.steps)]), None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], x: Tensor, resampling: Resampling) -> tuple[Tensor, int]:
-        return _Product.apply(x.movedim(in_dims[0], 0), resampling), 0  # type: ignore[no-untyped-call]  # as above
+    def vmap(info: Any, in_dims: tuple[int, None], x: Tensor, steps: Sequence[Resampling]) -> tuple[Tensor, int]:
+        return _Products.apply(x.movedim(in_dims[0], 0), steps), 0  # type: ignore[no-untyped-call]  # as above
+
+
+def _multiply_all(x: Tensor, steps: Sequence[Resampling]) -> Tensor:
+    kind = "cpu" if x.is_meta else x.device.type  # meta knows no autocast
+    with torch.autocast(kind, enabled=False):  # bf16 has 8 bits, too few for pixels
+        for step in steps:
+            x = _multiply(step.bands, x, step.axis)
+    return x
 
 
 def _multiply(bands: tuple[Band, ...], x: Tensor, axis: int) -> Tensor:
     """The product of a banded matrix with the rows (axis -2) or the columns (-1) of images, (…, H, W)."""
-    kind = "cpu" if x.is_meta else x.device.type  # meta knows no autocast
-    with torch.autocast(kind, enabled=False):  # bf16 has 8 bits, too few for pixels
-        if axis == -2:
-            planes = x.reshape(-1, *x.shape[-2:])
-            parts = [torch.matmul(b.weights, planes.narrow(1, b.first, b.width)) for b in bands]
-        else:
-            planes = x.reshape(-1, x.shape[-1])
-            parts = [torch.matmul(planes.narrow(1, b.first, b.width), b.weights.T) for b in bands]
+    if axis == -2:
+        planes = x.reshape(-1, *x.shape[-2:])
+        parts = [torch.matmul(b.weights, planes.narrow(1, b.first, b.width)) for b in bands]
         result = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-    return result.reshape(*x.shape[:-2], *result.shape[-2:]) if axis == -2 else result.reshape(*x.shape[:-1], -1)
+        return result.reshape(*x.shape[:-2], *result.shape[-2:])
+    planes = x.reshape(-1, x.shape[-1])
+    parts = [torch.matmul(planes.narrow(1, b.first, b.width), b.weights.T) for b in bands]
+    result = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    return result.reshape(*x.shape[:-1], -1)
 
 
 def _resize_integers(image: Tensor, steps: list[Taps]) -> Tensor:
