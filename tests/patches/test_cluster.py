@@ -200,8 +200,11 @@ def test_an_interrupt_keeps_what_is_finished_and_ends_all_processes(
                "--shards", "3", "--images", str(photos), "--out", str(made.out), "--dask", "local"]  # fmt: skip
     with (
         hold(made.paths[1]),
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process,
-    ):
+        subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        ) as process,
+    ):  # fmt: skip
         while process.poll() is None and not (made.paths[0].exists() and made.paths[2].exists()):
             time.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
