@@ -79,7 +79,7 @@ def make_lr(
     force : bool
         Make and replace what is there.
     workers : int, optional
-        Pictures at a time; one for each core unless given.
+        Pictures at a time; unless given, one for each core, and one more while another waits for the disk.
     progress : callable(what, done, total), optional
 
     Returns
@@ -116,7 +116,8 @@ def run_plan(
         jobs = [_Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force) for job in plan.jobs]
         jobs = [job for job in jobs if job.outputs]
         skipped, made, compared = list(plan.skipped), 0, 0
-        for done, run in enumerate(map_in_order(_Run.finish, jobs, threads), 1):
+        at_once = threads + (workers is None)  # a file is on the disk before it has its name: somebody waits
+        for done, run in enumerate(map_in_order(_Run.finish, jobs, at_once), 1):
             skipped += run.bad
             made, compared = made + run.made, compared + run.compared
             if progress:

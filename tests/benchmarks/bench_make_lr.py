@@ -1,6 +1,6 @@
 """make-lr beside the decoding of HR and the encoding of LR alone, with the same library: one run, alternating.
 
-IDN_DATA=... python tests/benchmarks/bench_make_lr.py [--pictures 100] [--scale 4] [--rounds 3] [--workers 2]
+IDN_DATA=... python tests/benchmarks/bench_make_lr.py [--pictures 100] [--scale 4] [--rounds 3]
 
 HR are pictures of B100 or Set5, enlarged to 2040x1356, as PNG, in a temporary folder. The other side reads each HR by
 `read_exact` and writes pixels that are ready by `write_exact`, in a pool of as many threads, and makes nothing else: no
@@ -32,7 +32,7 @@ from idn_data.lr.make import make_lr
 from idn_data.matlab.compiled import load_kernels
 from idn_data.matlab.resize import imresize
 from idn_data.memory import keep_freed_memory
-from idn_data.workers import map_in_order
+from idn_data.workers import count_workers, map_in_order
 
 WIDTH, HEIGHT = 2040, 1356
 
@@ -54,7 +54,7 @@ def draw(folder: Path, count: int) -> None:
         pass
 
 
-def decode_and_encode(hr: Path, out: Path, scale: int, workers: int) -> None:
+def decode_and_encode(hr: Path, out: Path, scale: int) -> None:
     paths = list_images(hr)
     ready = [imresize(read_exact(path), 1 / scale) for path in paths[:4]]  # before the clock runs
     out.mkdir()
@@ -64,24 +64,23 @@ def decode_and_encode(hr: Path, out: Path, scale: int, workers: int) -> None:
         write_exact(ready[number % 4], out / paths[number].name)
 
     start = time.perf_counter(), time.process_time()
-    for _ in map_in_order(work, range(len(paths)), workers):
+    for _ in map_in_order(work, range(len(paths)), count_workers()):
         pass
     print(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
-def make(hr: Path, out: Path, scale: int, workers: int) -> None:
+def make(hr: Path, out: Path, scale: int) -> None:
     load_kernels()
     load_kernels("idn_data.matlab.kernels8")
     start = time.perf_counter(), time.process_time()
-    make_lr(hr, out, scale, workers=workers)
+    make_lr(hr, out, scale)
     print(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
-def run(kind: str, hr: Path, out: Path, scale: int, workers: int) -> tuple[float, float, float]:
+def run(kind: str, hr: Path, out: Path, scale: int) -> tuple[float, float, float]:
     """Seconds, seconds of processors, and peak memory in MiB, of a process of its own."""
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, __file__, "--only", kind, "--hr", str(hr), "--out", str(out), "--scale", str(scale),
-               "--workers", str(workers)]  # fmt: skip
+    command = [sys.executable, __file__, "--only", kind, "--hr", str(hr), "--out", str(out), "--scale", str(scale)]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(answer[0]), float(answer[1]), float(answer[2])
 
@@ -91,36 +90,35 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="on the disk to be tried")
     parser.add_argument("--only", choices=("plain", "make"), help=argparse.SUPPRESS)
     parser.add_argument("--hr", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    scale, workers = arguments.scale, arguments.workers
+    scale = arguments.scale
     if arguments.only:
         keep_freed_memory()  # as the command does; the other side gets it as well
-        (make if arguments.only == "make" else decode_and_encode)(arguments.hr, arguments.out, scale, workers)
+        (make if arguments.only == "make" else decode_and_encode)(arguments.hr, arguments.out, scale)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Pillow {version('pillow')}; "
-          f"{arguments.pictures} pictures of {WIDTH}x{HEIGHT}, x{scale}, {workers} workers, PNG level {COMPRESSION}")  # fmt: skip
+          f"{arguments.pictures} pictures of {WIDTH}x{HEIGHT}, x{scale}, PNG level {COMPRESSION}")  # fmt: skip
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         hr, few, out = Path(name, "hr"), Path(name, "few"), Path(name, "out")
         draw(hr, arguments.pictures)
         draw(few, 20)
         ratios = []
         for number in range(arguments.rounds):
-            plain, idle, _ = run("plain", hr, out, scale, workers)
-            made, busy, peak = run("make", hr, out, scale, workers)
+            plain, idle, _ = run("plain", hr, out, scale)
+            made, busy, peak = run("make", hr, out, scale)
             ratios.append(made / plain)
             again = time.perf_counter()
-            make_lr(hr, out, scale, workers=workers)
+            make_lr(hr, out, scale)
             again = time.perf_counter() - again
             print(f"round {number + 1}: decoding and encoding {plain:.2f} s, make-lr {made:.2f} s ({ratios[-1]:.3f} times), "
                   f"of processors {idle:.2f} and {busy:.2f} s ({busy / idle:.3f} times), "
                   f"{arguments.pictures / made:.1f} pictures/s; again, all kept: {again:.2f} s", flush=True)  # fmt: skip
-        _, _, small = run("make", few, out, scale, workers)
+        _, _, small = run("make", few, out, scale)
         print(f"median {np.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f} times")
         print(f"peak memory: {small:.0f} MiB at 20 pictures, {peak:.0f} MiB at {arguments.pictures}")
 
