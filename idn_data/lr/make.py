@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def make_lr(
     force : bool
         Make and replace what is there.
     workers : int, optional
-        Pictures at a time; unless given, one for each core, and one more while another waits for the disk.
+        Pictures that are computed at a time; one for each core unless given. Another may wait for the disk.
     progress : callable(what, done, total), optional
 
     Returns
@@ -113,11 +114,13 @@ def run_plan(
         for output in files:
             sweep(output.path)
         kept = set() if force else _find_finished(plan, journal, threads, progress)
-        jobs = [_Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force) for job in plan.jobs]
+        turns = threading.Semaphore(threads)
+        jobs = [
+            _Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force, turns) for job in plan.jobs
+        ]
         jobs = [job for job in jobs if job.outputs]
         skipped, made, compared = list(plan.skipped), 0, 0
-        at_once = threads + (workers is None)  # a file is on the disk before it has its name: somebody waits
-        for done, run in enumerate(map_in_order(_Run.finish, jobs, at_once), 1):
+        for done, run in enumerate(map_in_order(_Run.finish, jobs, threads + 1), 1):  # one may wait for the disk
             skipped += run.bad
             made, compared = made + run.made, compared + run.compared
             if progress:
@@ -168,15 +171,19 @@ def _find_finished(plan: LrPlan, journal: Journal, threads: int, progress: Progr
 class _Run:
     """One picture on its way: decoded once, for all its outputs."""
 
-    def __init__(self, job: Job, outputs: tuple[Output, ...], journal: Journal, force: bool) -> None:
+    def __init__(
+        self, job: Job, outputs: tuple[Output, ...], journal: Journal, force: bool, turns: threading.Semaphore
+    ) -> None:
         self.source, self.outputs, self.journal, self.force = job.source, outputs, journal, force
+        self.turns = turns  # whose holders compute; who waits for the disk lets another one compute
         self.made = self.compared = 0
         self.bad: list[str] = []
 
     def finish(self) -> _Run:
         try:
-            digest = digest_file(self.source)
-            hr = read_exact(self.source)
+            with self.turns:
+                digest = digest_file(self.source)
+                hr = read_exact(self.source)
         except ImageError as error:
             self.bad = [str(error)]
             return self
@@ -184,13 +191,14 @@ class _Run:
             self.bad = [f"{self.source}: {error.strerror or error}"]
             return self
         for output in self.outputs:
-            cut = cut_picture(hr, output.reduction)
-            pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
+            with self.turns:
+                cut = cut_picture(hr, output.reduction)
+                pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
             if output.path.exists() and not self.force:
                 _compare(output.path, pixels)
                 self.compared += 1
             else:
-                with write_whole(output.path, self.force) as temporary:
+                with write_whole(output.path, self.force) as temporary, self.turns:
                     write_exact(pixels, temporary, output.path.suffix[1:])
                 self.made += 1
             self.journal.add(output, self.source, digest)

@@ -28,8 +28,11 @@ from idn_data.lr.identify import Verdict
 
 
 def judge(case: Case, verdict: Verdict, scale: int) -> str:
-    """ "right", "none named" (a maker's LR of which nothing was said), or what is wrong."""
+    """ "right"; "one of several" (another maker's function that does the same to any picture is named, and this one
+    beside it); "none named" (a maker's LR of which nothing was said); or what is wrong."""
     if verdict.maker != case.maker:
+        if verdict.maker != "none" and any(same.startswith(f"{case.maker} {case.method}") for same in verdict.same):
+            return "one of several"
         return "none named" if verdict.maker == "none" else f"WRONG: {verdict.maker}"
     wrong = []
     for name in ("method", "boundary", "through"):
