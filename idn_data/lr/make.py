@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +79,7 @@ def make_lr(
     force : bool
         Make and replace what is there.
     workers : int, optional
-        Pictures that are computed at a time; one for each core unless given. Another may wait for the disk.
+        Pictures at a time; one for each core unless given.
     progress : callable(what, done, total), optional
 
     Returns
@@ -114,13 +113,10 @@ def run_plan(
         for output in files:
             sweep(output.path)
         kept = set() if force else _find_finished(plan, journal, threads, progress)
-        turns = threading.Semaphore(threads)
-        jobs = [
-            _Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force, turns) for job in plan.jobs
-        ]
+        jobs = [_Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force) for job in plan.jobs]
         jobs = [job for job in jobs if job.outputs]
         skipped, made, compared = list(plan.skipped), 0, 0
-        for done, run in enumerate(map_in_order(_Run.finish, jobs, threads + 1), 1):  # one may wait for the disk
+        for done, run in enumerate(map_in_order(_Run.finish, jobs, threads), 1):
             skipped += run.bad
             made, compared = made + run.made, compared + run.compared
             if progress:
@@ -171,19 +167,15 @@ def _find_finished(plan: LrPlan, journal: Journal, threads: int, progress: Progr
 class _Run:
     """One picture on its way: decoded once, for all its outputs."""
 
-    def __init__(
-        self, job: Job, outputs: tuple[Output, ...], journal: Journal, force: bool, turns: threading.Semaphore
-    ) -> None:
+    def __init__(self, job: Job, outputs: tuple[Output, ...], journal: Journal, force: bool) -> None:
         self.source, self.outputs, self.journal, self.force = job.source, outputs, journal, force
-        self.turns = turns  # whose holders compute; who waits for the disk lets another one compute
         self.made = self.compared = 0
         self.bad: list[str] = []
 
     def finish(self) -> _Run:
         try:
-            with self.turns:
-                digest = digest_file(self.source)
-                hr = read_exact(self.source)
+            digest = digest_file(self.source)
+            hr = read_exact(self.source)
         except ImageError as error:
             self.bad = [str(error)]
             return self
@@ -191,14 +183,13 @@ class _Run:
             self.bad = [f"{self.source}: {error.strerror or error}"]
             return self
         for output in self.outputs:
-            with self.turns:
-                cut = cut_picture(hr, output.reduction)
-                pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
+            cut = cut_picture(hr, output.reduction)
+            pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
             if output.path.exists() and not self.force:
                 _compare(output.path, pixels)
                 self.compared += 1
             else:
-                with write_whole(output.path, self.force) as temporary, self.turns:
+                with write_whole(output.path, self.force) as temporary:
                     write_exact(pixels, temporary, output.path.suffix[1:])
                 self.made += 1
             self.journal.add(output, self.source, digest)
