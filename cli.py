@@ -933,6 +933,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 6e-3, 3e-3]")
 @click.option("--clip", type=click.FloatRange(min=0), help="Longest gradient, by its norm; 0: any.  [default: 0]")
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
+@click.option("--floor", type=click.FloatRange(0, 1, max_open=True), help="Part of the rates a cosine ends at.")
 @click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
 @click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0; express 100]")
 @click.option(

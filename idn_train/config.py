@@ -30,7 +30,8 @@ class Config:
     rate: float = 1e-4  # of Adam, once the warm-up is over
     muon_rate: float = 0.0  # of Muon, which then moves the convolutions; 0: Adam on all
     clip: float = 0.0  # the gradient of all weights together is shortened to this norm; 0: never
-    schedule: Schedule = "steps"  # steps: a tenth of the rate every decay_epochs; cosine: down to 0 at the last step
+    schedule: Schedule = "steps"  # steps: a tenth of the rate every decay_epochs; cosine: down to the floor at the end
+    floor: float = 0.0  # the part of the full rates that a cosine ends at
     decay_epochs: int = 0  # 0: the rate stays
     warmup: int = 0  # steps in which the rate rises
     weight_decay: float = 1e-4  # λ of λ/2·‖w‖², biases apart; with Muon, rate·λ of the weights off each step
@@ -61,7 +62,7 @@ class Config:
                 raise ValueError(f"{name} must be 0 or more, and below {1 << 32}; got {getattr(self, name)}")
         if not 0 < self.rate < 1:
             raise ValueError(f"rate must lie between 0 and 1; got {self.rate}")
-        for name in ("muon_rate", "average"):
+        for name in ("muon_rate", "average", "floor"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1; got {getattr(self, name)}")
 
@@ -119,6 +120,6 @@ def schedule_at(config: Config, step: int, steps: int, steps_per_epoch: int) -> 
         return (step + 1) / warmup
     if config.schedule == "cosine":
         done = (step - warmup) / max(1, steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     drops = step // (steps_per_epoch * config.decay_epochs) if config.decay_epochs else 0
     return float(0.1**drops)

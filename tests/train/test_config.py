@@ -38,6 +38,8 @@ def test_schedules() -> None:
     cosine = replace(PLAIN, schedule="cosine", warmup=10)
     assert [schedule_at(cosine, k, 110, 10) for k in (0, 9, 10, 60)] == pytest.approx([0.1, 1, 1, 0.5])
     assert schedule_at(cosine, 110, 110, 10) == pytest.approx(0)
+    floored = replace(cosine, floor=0.2)
+    assert [schedule_at(floored, k, 110, 10) for k in (0, 9, 10, 60, 110)] == pytest.approx([0.1, 1, 1, 0.6, 0.2])
     assert [schedule_at(cosine, k, 20, 10) for k in (0, 1, 2, 11)] == pytest.approx([0.5, 1, 1, 0.5])  # a tenth of all
 
 
