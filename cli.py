@@ -928,6 +928,10 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     help="log-…: as scores, in dB of each patch.  [default: pretrain l2, finetune and express l1]",
 )
 @click.option(
+    "--last-loss", type=click.Choice(("l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim")),
+    help="Of the last quarter of a cosine.  [default: --loss; paper log-l2]",
+)  # fmt: skip
+@click.option(
     "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"
 )
 @click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 6e-3, 3e-3]")

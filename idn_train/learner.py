@@ -22,7 +22,7 @@ from idn_train.ownnetwork import OwnNetwork, load_network
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from idn_train.config import Config
+    from idn_train.config import Config, Loss
     from idn_train.ownnetwork import Network
 
 Advance = Callable[[Tensor, Tensor], Tensor]  # LR and GT of a batch to its loss; the weights follow
@@ -115,13 +115,17 @@ def copy_weights(network: Network, path: Path, spec: str = "idn") -> None:
     network.load_state_dict(weights, strict=False)
 
 
-def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: bool = False) -> Advance:
+def make_step(
+    learner: Learner, config: Config, loss: Loss | None = None, *, world: int = 1, compiled: bool = False
+) -> Advance:
     """The function that does one step of a training.
 
     Parameters
     ----------
     learner : Learner
     config : Config
+    loss : str, optional
+        Of the step, instead of the configuration's.
     world : int
         Processes that train together, each on its part of a batch.
     compiled : bool
@@ -142,11 +146,13 @@ def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: boo
     explain = network.explain if isinstance(network, OwnNetwork) else contextlib.nullcontext
     buffers = list(zip(averaged.module.buffers(), network.buffers(), strict=True)) if averaged and own else []
 
+    kind = loss or config.loss
+
     def advance(lr: Tensor, gt: Tensor) -> Tensor:
         with autocast, explain():
             sr = model(lr)  # (n, c, p, p) to (n, c, s·p, s·p)
-        loss = compute_loss(sr, gt, config.loss)  # a scalar
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        lost = compute_loss(sr, gt, kind)  # a scalar
+        lost.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
             nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         for optimizer in learner.optimizers:
@@ -157,7 +163,7 @@ def make_step(learner: Learner, config: Config, *, world: int = 1, compiled: boo
             for mean, newest in buffers:  # statistics of a BatchNorm are means already
                 mean.copy_(newest)
             averaged.n_averaged.add_(1)
-        return loss.detach()
+        return lost.detach()
 
     return CapturedStep(advance) if is_captured(device, world, compiled) else advance
 

@@ -18,7 +18,7 @@ from idn_data.scores.colour import upscale_pair
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.sets import open_set
 from idn_train.clock import Cadence
-from idn_train.config import PAPER_PATCH, Config, make_config
+from idn_train.config import PAPER_PATCH, Config, make_config, name_loss
 from idn_train.data import Data, PictureRequest, open_data, plan_data
 from idn_train.device import agree, choose_device, choose_precision, choose_threads, explain_full_memory
 from idn_train.learner import make_network
@@ -218,7 +218,7 @@ def describe_job(job: Job, patches: Feed, threads: int, cores: int) -> str:
     config = job.config
     chosen = [
         patches.describe(), f"{job.device}{' compiled' if job.compiled else ''}",
-        config.precision, f"batch {config.batch}", config.loss, f"rate {config.rate:g} ({config.schedule})",
+        config.precision, f"batch {config.batch}", name_loss(config), f"rate {config.rate:g} ({config.schedule})",
     ]  # fmt: skip
     if job.init:
         chosen.append(f"from {job.init}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from idn_train.clock import Cadence, Clock
-from idn_train.config import schedule_at
+from idn_train.config import loss_at, schedule_at
 from idn_train.device import agree
 from idn_train.learner import is_captured, make_learner, make_step
 from idn_train.runstate import RunState, TrainingError
@@ -96,12 +96,11 @@ def train(
     learner = make_learner(config, device, init, is_captured(device, world, compiled))
     run = RunState(folder, config, patches, init, minutes, learner)
     run.resume()
-    step = make_step(learner, config, world=world, compiled=compiled)
+    losses = Losses(loss_at(config, run.step, run.steps))
+    step = make_step(learner, config, losses.kind, world=world, compiled=compiled)
     clock, cadence = Clock(run, config, minutes, device), cadence.settle(per_epoch)
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
     start_step, stopped, psnr = run.step, False, run.last_psnr()
-    first_loss: float | None = None
-    losses: list[float] = []  # since the last validation
     run.steps = run.step if clock.is_over() else run.steps  # an earlier session may have used up the time
 
     while run.step < run.steps and not stopped:
@@ -109,6 +108,8 @@ def train(
         for lr, gt in patches.batches(config.batch, config.seed, epoch, start, own):  # (n, C, p, p), (n, C, s·p, s·p)
             rate = schedule_at(config, run.step, run.steps, per_epoch)  # 0…1
             learner.set_rate(rate, config.average, run.step)
+            if losses.kind != (kind := loss_at(config, run.step, run.steps)):  # the last loss begins
+                losses, step = Losses(kind), make_step(learner, config, kind, world=world, compiled=compiled)
             loss = step(lr, gt)  # a scalar, of this process's n = batch / world patches
             run.step += 1
 
@@ -120,14 +121,12 @@ def train(
                     run.steps = run.step
             due = cadence.ask(clock, run.step, run.step >= run.steps, stopped)
             if due.look:  # before anything is saved: a state with NaN is worth nothing
-                losses.append(check_loss(float(loss), first_loss, run.step, folder, config.loss))
-                first_loss = first_loss or losses[0]
+                losses.look(float(loss), run.step, folder)
             if due.watch and hooks.watch and rank == 0:
                 hooks.watch(take_status(run, clock, config, float(loss), rate, psnr))
             if due.validate and rank == 0:
                 psnr = hooks.validate(learner.kept) if hooks.validate else None
-                run.log(epoch, sum(losses) / len(losses), rate * config.rate, psnr, clock.count_spent())
-                losses = []
+                run.log(epoch, losses.take_mean(), rate * config.rate, psnr, clock.count_spent())
                 if hooks.record:
                     hooks.record(run.rows, learner.kept)
             if due.save and rank == 0:
@@ -138,6 +137,25 @@ def train(
     if rank == 0 and not stopped and not (run.step == start_step and run.is_final()):
         run.save_weights("final.safetensors", psnr, clock.count_spent())
     return folder / ("last.safetensors" if stopped else "final.safetensors")
+
+
+@dataclass
+class Losses:
+    """What a run loses, by one kind of loss."""
+
+    kind: Loss
+    first: float | None = None  # that was looked at
+    since: list[float] = field(default_factory=list)  # the last row of the metrics
+
+    def look(self, loss: float, step: int, folder: Path) -> None:
+        """Look at the loss of a step; TrainingError as `check_loss`."""
+        self.since.append(check_loss(loss, self.first, step, folder, self.kind))
+        self.first = self.first or loss
+
+    def take_mean(self) -> float:
+        """The mean since it was last taken."""
+        mean, self.since = sum(self.since) / len(self.since), []
+        return mean
 
 
 def take_status(run: RunState, clock: Clock, config: Config, loss: float, rate: float, psnr: float | None) -> Status:

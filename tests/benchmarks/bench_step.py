@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from idn_train import network as network_module
 from idn_train import optimizer as optimizer_module
-from idn_train.architecture import UPSAMPLE, list_layers
+from idn_train.architecture import SLOPE, UPSAMPLE, list_layers
 from idn_train.config import Config, make_config
 from idn_train.device import choose_device, choose_precision
 from idn_train.learner import is_captured, make_learner, make_step
@@ -39,10 +39,10 @@ def count_flops(scale: int) -> float:
     return 6 * (total + UPSAMPLE.inputs * UPSAMPLE.kernel**2)
 
 
-def measure_peak(device: torch.device) -> float:
+def measure_peak(device: torch.device, precision: str) -> float:
     """FLOP/s of one large matrix product in the precision of the training."""
-    side = 8192 if device.type == "cuda" else 1024
-    dtype = torch.bfloat16 if choose_precision(device) == "bf16" else torch.float32
+    side = 8192 if device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     for _ in range(3):
         a @ b
@@ -92,6 +92,45 @@ def run_bias_apart(self: nn.Conv2d, x: Tensor) -> Tensor:
     return AddBias.apply(out, self.bias)
 
 
+class LeakyConvolution(torch.autograd.Function):
+    """A convolution with its leaky ReLU in one call of oneDNN; the backward pass as it was."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, pad: int) -> Tensor:
+        run = torch.ops.mkldnn._convolution_pointwise
+        kernel, offset = weight.to(x.dtype), bias.to(x.dtype)
+        y: Tensor = run(x, kernel, offset, [pad, pad], [1, 1], [1, 1], groups, "leaky_relu", [SLOPE], "")
+        ctx.save_for_backward(x, kernel, y)
+        ctx.groups, ctx.pad = groups, pad
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel, y = ctx.saved_tensors
+        inner = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)  # y has the sign of what it was
+        sides = ([1, 1], [ctx.pad, ctx.pad], [1, 1], False, [0, 0], ctx.groups)
+        found = torch.ops.aten.convolution_backward(
+            inner, x, kernel, [kernel.shape[0]], *sides, (ctx.needs_input_grad[0], True, True)
+        )
+        return found[0], found[1].float(), found[2].float(), None, None
+
+
+def run_leaky(self: nn.Conv2d, x: Tensor) -> Tensor:
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    y: Tensor = LeakyConvolution.apply(x, self.weight, self.bias, self.groups, self.kernel_size[0] // 2)
+    return y
+
+
+def run_leaky_dense(self: nn.Conv2d, x: Tensor) -> Tensor:
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    weight = self.weight if self.groups == 1 else network_module._spread_groups(self.weight, self.groups)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    y: Tensor = LeakyConvolution.apply(x, weight, self.bias, 1, self.kernel_size[0] // 2)
+    return y
+
+
 # a layer's forward and whether of all layers or of grouped ones; torch.compile; whether Muon takes layers one by one
 WAYS: dict[str, tuple[Callable[..., Tensor] | None, bool, bool, bool]] = {
     "as trained": (None, False, False, False),
@@ -101,6 +140,8 @@ WAYS: dict[str, tuple[Callable[..., Tensor] | None, bool, bool, bool]] = {
     "compiled, bias by products": (run_bias_apart, True, True, False),
     "compiled, Muon by layers": (None, False, True, True),
     "dense, compiled": (run_dense, False, True, False),
+    "fused leaky ReLU": (run_leaky, True, False, False),
+    "fused leaky ReLU, dense": (run_leaky_dense, True, False, False),
 }
 
 
@@ -113,6 +154,8 @@ def build(way: str, config: Config, batch: tuple[Tensor, Tensor], device: torch.
         for module in learner.network.modules():
             if isinstance(module, nn.Conv2d if everywhere else network_module._GroupedConv2d):
                 module.forward = forward.__get__(module)  # type: ignore[method-assign]
+            if isinstance(module, nn.LeakyReLU) and forward in (run_leaky, run_leaky_dense):
+                module.forward = nn.Identity().forward  # type: ignore[method-assign]
     assert network_module._GroupedConv2d.forward is shipped
     step = make_step(learner, config, compiled=compiled)
     if captured and not compiled:
@@ -191,31 +234,40 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--way", action="append", choices=tuple(WAYS))
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args()
-    device = choose_device()
+    device = choose_device(arguments.device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    peak, flops = measure_peak(device), count_flops(arguments.scale) * arguments.patch**2
-    print(f"{name}, torch {torch.__version__}, {torch.get_num_threads()} threads; x{arguments.scale}, LR patches of "
+    precision = choose_precision(device, arguments.precision)
+    peak, flops = measure_peak(device, precision), count_flops(arguments.scale) * arguments.patch**2
+    print(f"{name}, torch {torch.__version__}, {precision}, {torch.get_num_threads()} threads; x{arguments.scale}, LR patches of "
           f"{arguments.patch}, {flops / 1e9:.2f} GFLOP a patch; peak {peak / 1e12:.2f} TFLOP/s")  # fmt: skip
     for size in arguments.batch or [64]:
-        given = {"precision": choose_precision(device), "batch": size}
+        given = {"precision": precision, "batch": size}
         config = replace(make_config(arguments.scale, "finetune", arguments.preset, **given), steps=1000)
         lr = torch.rand(size, 1, arguments.patch, arguments.patch, device=device)
         batch = lr, F.interpolate(lr, scale_factor=arguments.scale, mode="bicubic").clamp(0, 1)
         parts = list_parts(config, batch, device)
         print(f"batch {size}: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in parts.items()), flush=True)
-        steps = {}
-        for way in arguments.way or WAYS:
+        steps, memories = {}, {}  # bytes that a way takes while it is built, its first steps included
+        processors = [way for way in WAYS if "fused" not in way or device.type == "cpu"]
+        for way in arguments.way or processors:
+            held = torch.cuda.memory_allocated() if device.type == "cuda" else 0
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
             steps[way] = build(way, config, batch, device)
+            memories[way] = torch.cuda.max_memory_allocated() - held if device.type == "cuda" else 0
         seconds: dict[str, list[float]] = {way: [] for way in steps}
         for _ in range(arguments.rounds):
             for way, step in steps.items():
                 seconds[way].append(measure(step, batch, device, arguments.steps))
         for way, found in seconds.items():
             middle = statistics.median(found)
+            memory = f"  {memories[way] / 2**20:,.0f} MiB" if device.type == "cuda" else ""
             print(f"batch {size:5} {way:<22} {1e3 * middle:8.2f} ms ({1e3 * min(found):.2f} to {1e3 * max(found):.2f})  "
                   f"{size / middle:9,.0f} patches/s  {flops * size / middle / 1e12:7.2f} TFLOP/s  "
-                  f"{flops * size / middle / peak:6.1%}", flush=True)  # fmt: skip
+                  f"{flops * size / middle / peak:6.1%}{memory}", flush=True)  # fmt: skip
         if arguments.profile:
             show_profile(list(steps.values())[-1], batch, device)
 

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_tensors.py              times (needs: pip install -e '.[bench]')
     python tests/benchmarks/bench_tensors.py --quick      the same with few rounds and small images
+    python tests/benchmarks/bench_tensors.py --device cuda   on a GPU
     python tests/benchmarks/bench_tensors.py --differences   largest difference from idn_data.imresize
 
 `F.interpolate(antialias=True)` is not MATLAB's function; it is the speed to beat. ResizeRight and bicubic_pytorch are.
@@ -59,13 +60,13 @@ def gather_windows(x: torch.Tensor, scale: float) -> torch.Tensor:
         before, after = max(0, -int(first.min())), max(0, int(first.max()) + taps - n)
         reflected = np.mod(np.arange(-before, n + after), 2 * n)
         reflected = np.where(reflected < n, reflected, 2 * n - 1 - reflected)
-        padded = x.index_select(axis, torch.from_numpy(reflected))
+        padded = x.index_select(axis, torch.from_numpy(reflected).to(x.device))
         b, c, h, w = padded.shape
         kernel = (taps, 1) if axis == 2 else (1, taps)
         windows = F.unfold(padded.reshape(b * c, 1, h, w), kernel)
         sides = (h - taps + 1, w) if axis == 2 else (h, w - taps + 1)
-        windows = windows.view(b * c, taps, *sides).index_select(axis, torch.from_numpy(first + before))
-        factor = torch.from_numpy(weights.T.copy()).to(x.dtype)
+        windows = windows.view(b * c, taps, *sides).index_select(axis, torch.from_numpy(first + before).to(x.device))
+        factor = torch.from_numpy(weights.T.copy()).to(x)
         x = (windows * (factor[None, :, :, None] if axis == 2 else factor[None, :, None, :])).sum(1)
         x = x.view(b, c, *x.shape[1:])
     return x
@@ -84,6 +85,12 @@ def list_peers(scale: float) -> dict[str, Resize]:
     }
 
 
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def time_peers(x: torch.Tensor, scale: float, rounds: int, backward: bool) -> dict[str, tuple[float, float]]:
     """Median and least milliseconds; rounds interleaved, so that drift hits all alike."""
     times: dict[str, list[float]] = {}
@@ -93,22 +100,26 @@ def time_peers(x: torch.Tensor, scale: float, rounds: int, backward: bool) -> di
             if k > SLOW and name not in ("idn", "interpolate"):
                 continue
             leaf = x.clone().requires_grad_(backward)
+            wait(x.device)
             start = time.perf_counter()
             y = resize(leaf)
             if backward:
                 y.backward(torch.ones_like(y))
+            wait(x.device)
             if k:
                 times.setdefault(name, []).append((time.perf_counter() - start) * 1e3)
     return {name: (float(np.median(t)), min(t)) for name, t in times.items()}
 
 
-def print_times(quick: bool) -> None:
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
+def print_times(quick: bool, device: torch.device) -> None:
+    gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine()
+    print(f"{name}, torch {torch.__version__}, "
           f"resize-right {version('resize-right')}; float32; ms, median and least; in brackets: times idn's")  # fmt: skip
-    for threads in (1, 2):
+    for threads in (1,) if gpu else (1, 2):
         torch.set_num_threads(threads)
         for shape, scale in CASES[:3] if quick else CASES:
-            x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+            x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device)
             for backward in (False, True):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -117,7 +128,7 @@ def print_times(quick: bool) -> None:
                     f"{name} {ms:.2f}, {least:.2f} [{ms / found['idn'][0]:.1f}, {least / found['idn'][1]:.1f}]"
                     for name, (ms, least) in found.items()
                 )
-                print(f"{threads} thread(s) {'x'.join(map(str, shape))} x{scale:g} "
+                print(f"{'' if gpu else f'{threads} thread(s) '}{'x'.join(map(str, shape))} x{scale:g} "
                       f"{'forward and backward' if backward else 'forward'}: {told}", flush=True)  # fmt: skip
 
 
@@ -148,9 +159,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--differences", action="store_true")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.differences:
         print_differences()
     else:
         check_peers()
-        print_times(options.quick)
+        print_times(options.quick, torch.device(options.device))

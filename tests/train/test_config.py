@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from idn_train.config import Config, make_config, schedule_at
+from idn_train.config import Config, loss_at, make_config, name_loss, schedule_at
 
 PLAIN = Config(4)
 
@@ -49,6 +49,9 @@ def test_schedules() -> None:
         ({"scale": 5}, "scale must be one of 2, 3, 4; got 5"),
         ({"stage": "test"}, "stage must be one of pretrain, finetune"),
         ({"loss": "l3"}, r"loss must be one of l1, l2, l1\+ssim, log-l1, log-l2, log-l1\+ssim; got 'l3'"),
+        ({"last_loss": "l3"}, r"last_loss must be one of l1, l2, .*ssim; got 'l3'"),
+        ({"last_loss": "l1"}, "last_loss goes with a cosine, whose end is known; got schedule='steps'"),
+        ({"floor": 1.0}, "floor must be at least 0 and below 1; got 1.0"),
         ({"schedule": "linear"}, "schedule must be one of steps, cosine"),
         ({"precision": "fp8"}, "precision must be one of float32, bf16"),
         ({"batch": 0}, "batch must be at least 1"),
@@ -66,3 +69,12 @@ def test_schedules() -> None:
 def test_bad_config(change: dict[str, object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         replace(PLAIN, **change)  # type: ignore[arg-type]
+
+
+def test_the_last_quarter_may_have_a_loss_of_its_own() -> None:
+    paper = make_config(4, "pretrain", "paper")
+    assert [loss_at(paper, k, 100) for k in (0, 74, 75, 99)] == ["l1", "l1", "log-l2", "log-l2"]
+    assert name_loss(paper) == "l1, then log-l2"
+    plain = make_config(4, "pretrain", "paper", loss="l2")  # who names a loss means all steps
+    assert [loss_at(plain, k, 100) for k in (0, 99)] == ["l2", "l2"] and name_loss(plain) == "l2"
+    assert make_config(4, "pretrain", "paper", schedule="steps").last_loss == ""

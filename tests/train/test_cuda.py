@@ -6,6 +6,7 @@ they test.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -102,10 +103,11 @@ def test_gradients_are_the_processors() -> None:
 @contextmanager
 def lend_memory(megabytes: int) -> Iterator[None]:
     """This much of the GPU's memory, and no more, for the time of the block."""
+    gc.collect()  # graphs of earlier tests keep their memory until they go
     torch.zeros(1, device="cuda")  # what a context takes does not count
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(megabytes * 1e6 / whole)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + megabytes * 1e6) / whole)
     try:
         yield
     finally:
@@ -118,7 +120,9 @@ def test_a_small_memory_gets_smaller_tiles(tmp_path: Path, caplog: pytest.LogCap
     upscale_photo(network, tmp_path / "a.png", tmp_path / "whole.png")
     with lend_memory(150), caplog.at_level(logging.WARNING):
         upscale_photo(network, tmp_path / "a.png", tmp_path / "tiled.png")
-    assert caplog.records[0].message == "cuda:0: not enough memory; going on with tiles of 190 pixels"
+    said = [record.message for record in caplog.records]
+    assert said[0] == "cuda:0: not enough memory; going on with tiles of 190 pixels"  # and smaller ones, if need be
+    assert all("going on with tiles of" in line for line in said)
     steps = np.abs(read_image(tmp_path / "whole.png").astype(int) - read_image(tmp_path / "tiled.png"))
     assert steps.max() <= 1
 

@@ -67,7 +67,14 @@ def test_it_learns(patches: Patches, tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("change", [{}, {"average": 0.5, "muon_rate": 0.01, "clip": 1.0, "weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"average": 0.5, "muon_rate": 0.01, "clip": 1.0, "weight_decay": 0.1},
+        {"schedule": "cosine", "last_loss": "log-l2", "floor": 0.2},  # its last loss begins with the sixth step
+    ],
+)
 def test_stopped_and_resumed_is_the_same_bit_for_bit(patches: Patches, tmp_path: Path, change: dict[str, Any]) -> None:
     config = replace(QUICK, **change)
     train(config, patches, tmp_path / "whole")
@@ -84,6 +91,17 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(patches: Patches, tmp_path:
         assert not (folder / "final.safetensors").exists()
         train(config, patches, folder)
         assert same_weights(tmp_path / "whole", folder)
+
+
+def test_a_last_loss_is_that_of_the_last_quarter(patches: Patches, tmp_path: Path) -> None:
+    """Each row of the metrics has the loss of its own steps, and a smaller number is no cause to stop."""
+    config = replace(QUICK, steps=8, schedule="cosine", last_loss="log-l2")
+    for name, changed in (("both", config), ("one", replace(config, last_loss=""))):
+        train(changed, patches, tmp_path / name, cadence=Cadence(validate_steps=1))
+    both, one = ([float(row["loss"]) for row in read_metrics(tmp_path / name)] for name in ("both", "one"))
+    assert both[:6] == one[:6] and min(one) > 25  # sums over 400 pixels
+    assert max(both[6:]) < 25  # dB
+    assert not same_weights(tmp_path / "both", tmp_path / "one")
 
 
 @pytest.mark.parametrize(("average", "decay"), [(0.1, 0.1), (0.75, 2 / 11)])
