@@ -58,7 +58,7 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
         `MAX_PIXELS_WEBP`) or `MAX_BYTES` bytes.
     """
     with open_picture(path) as picture:
-        return _to_array(picture)
+        return decode_bytes(picture)
 
 
 def copy_pixels(picture: Image.Image, convert: Callable[[Image.Image], NDArray[Pixel]]) -> NDArray[Pixel]:
@@ -89,14 +89,15 @@ def load_as_stored(picture: Image.Image) -> Image.Image:
     return picture.transpose(_TURN_BACK[turned]) if turned in _TURN_BACK else picture
 
 
-def _to_array(picture: Image.Image) -> NDArray[np.uint8]:
+def decode_bytes(picture: Image.Image, copy: bool = True) -> NDArray[np.uint8]:
+    """Decode an open picture as `read_image` does; without `copy` the array may be read-only, and is made faster."""
     grey_alpha = "LA;16B" in str(getattr(picture, "tile", ""))  # 16-bit grey with alpha, which Pillow widens to RGBA
     picture = load_as_stored(picture)
     mode = picture.mode
     if grey_alpha:
         return copy_pixels(picture, lambda part: np.array(part)[..., 0].copy())
     if mode in ("L", "RGB"):
-        return copy_pixels(picture, np.array)
+        return copy_pixels(picture, np.array if copy else np.asarray)
     if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         return copy_pixels(picture, lambda part: im2uint8(read_integers(part) / 65535.0))
     if mode in ("P", "PA"):

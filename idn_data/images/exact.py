@@ -5,6 +5,7 @@ Pillow shows only the high byte of 16-bit colour, and cannot write it. Here its 
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import zlib
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile
 
-from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, read_image, read_integers
+from idn_data.images.decode import ImageError, copy_pixels, decode_bytes, load_as_stored, read_integers
 from idn_data.images.opening import open_picture
 
 if TYPE_CHECKING:
@@ -58,13 +59,15 @@ def _raw_mode(picture: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def read_exact(path: Path | str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_exact(path: Path | str, copy: bool = True) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decode a picture with all its bits, as MATLAB's imread; transparency is dropped.
 
     Parameters
     ----------
     path : path
         BMP, PNG, JPEG, TIFF or WebP.
+    copy : bool
+        Without it the array may be read-only, and is made faster.
 
     Returns
     -------
@@ -79,13 +82,11 @@ def read_exact(path: Path | str) -> NDArray[np.uint8] | NDArray[np.uint16]:
     with open_picture(path) as picture:
         raw, header = _raw_mode(picture), _describe(picture)
         if header.bits == 8:
-            pass
-        elif picture.mode.startswith("I"):
+            return decode_bytes(picture, copy)
+        if picture.mode.startswith("I"):
             return copy_pixels(load_as_stored(picture), read_integers)
-        elif len(raw.split(";")) != 2 or raw.split(";")[0] not in ("RGB", "RGBA", "RGBX"):
+        if len(raw.split(";")) != 2 or raw.split(";")[0] not in ("RGB", "RGBA", "RGBX"):
             raise ImageError("16-bit pixels in an unusual order; save it as grey or RGB without transparency")
-    if header.bits == 8:
-        return read_image(path)
     layout, order = raw.split(";")
     high = _read_bytes(path, raw)
     low = _read_bytes(path, f"{layout};{_HIGH_BYTE[order]}")
@@ -131,13 +132,19 @@ def write_exact(image: NDArray[np.uint8] | NDArray[np.uint16], path: Path | str,
     OSError
         The file cannot be written.
     """
+    Path(path).write_bytes(encode_exact(image, name))
+
+
+def encode_exact(image: NDArray[np.uint8] | NDArray[np.uint16], name: str = "png") -> bytes:
+    """The bytes of the file that `write_exact` writes; ValueError as there."""
     colour = image.ndim == 3
     check_format(name, Header(image.shape[0], image.shape[1], 8 * image.dtype.itemsize, colour, False))
     if colour and image.dtype == np.uint16:
-        Path(path).write_bytes(_encode_png16(image.astype(np.uint16, copy=False)))
-        return
+        return _encode_png16(image.astype(np.uint16, copy=False))
     options = {"compress_level": COMPRESSION} if name == "png" else {}
-    Image.fromarray(np.ascontiguousarray(image)).save(path, format=FORMATS[name], **options)
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(stream, format=FORMATS[name], **options)
+    return stream.getvalue()
 
 
 def _encode_png16(image: NDArray[np.uint16]) -> bytes:

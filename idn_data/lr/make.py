@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,20 +11,19 @@ import numpy as np
 
 from idn_data.atomic import hold, sweep, write_whole
 from idn_data.images.decode import ImageError
-from idn_data.images.exact import read_exact, write_exact
+from idn_data.images.exact import encode_exact, read_exact
 from idn_data.lr.degrade import cut_picture, reduce_picture
 from idn_data.lr.plan import Job, LrPlan, plan_lr
 from idn_data.lr.record import Journal, digest_file
 from idn_data.lr.reduction import Reduction
 from idn_data.matlab.compiled import load_kernels
-from idn_data.workers import count_workers, map_in_order
+from idn_data.workers import count_workers, map_in_order, map_in_two_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from idn_data.lr.layouts import Output
     from idn_data.workers import Progress
 
 
@@ -113,18 +113,18 @@ def run_plan(
         for output in files:
             sweep(output.path)
         kept = set() if force else _find_finished(plan, journal, threads, progress)
-        jobs = [_Run(job, tuple(o for o in job.outputs if o.path not in kept), journal, force) for job in plan.jobs]
+        jobs = [replace(job, outputs=tuple(o for o in job.outputs if o.path not in kept)) for job in plan.jobs]
         jobs = [job for job in jobs if job.outputs]
-        skipped, made, compared = list(plan.skipped), 0, 0
-        for done, run in enumerate(map_in_order(_Run.finish, jobs, threads), 1):
-            skipped += run.bad
-            made, compared = made + run.made, compared + run.compared
+        skipped, made, compared, maker = list(plan.skipped), 0, 0, _Maker(journal, force)
+        for done, (new, stood, bad) in enumerate(map_in_two_steps(maker.compute, maker.store, jobs, threads), 1):
+            skipped += bad
+            made, compared = made + new, compared + stood
             if progress:
                 progress("making LR", done, len(jobs))
-    bad = skipped[len(plan.skipped) :]
-    if bad and not plan.skip_bad:
+    faults = skipped[len(plan.skipped) :]
+    if faults and not plan.skip_bad:
         advice = "mend them and run the same command again, or leave them out with --skip-bad"
-        raise LrError(f"{len(bad)} picture(s) cannot be used; all others are made; {advice}", bad)
+        raise LrError(f"{len(faults)} picture(s) cannot be used; all others are made; {advice}", faults)
     paths = tuple(output.path for output in files if output.path.exists())
     return Made(paths, made, len(kept) + compared, tuple(skipped))
 
@@ -164,36 +164,56 @@ def _find_finished(plan: LrPlan, journal: Journal, threads: int, progress: Progr
     return kept
 
 
-class _Run:
-    """One picture on its way: decoded once, for all its outputs."""
+@dataclass(frozen=True)
+class _Computed:
+    """What is to become of one picture: its digest, and the bytes of each file; None where it stands already."""
 
-    def __init__(self, job: Job, outputs: tuple[Output, ...], journal: Journal, force: bool) -> None:
-        self.source, self.outputs, self.journal, self.force = job.source, outputs, journal, force
-        self.made = self.compared = 0
-        self.bad: list[str] = []
+    job: Job
+    digest: str = ""
+    files: tuple[bytes | None, ...] = ()
+    bad: tuple[str, ...] = ()
 
-    def finish(self) -> _Run:
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes a picture in two steps: `compute` keeps a core busy, `store` waits for the disk."""
+
+    journal: Journal
+    force: bool
+
+    def compute(self, job: Job) -> _Computed:
+        """Decode a picture once, and encode all its outputs."""
         try:
-            digest = digest_file(self.source)
-            hr = read_exact(self.source)
+            digest = digest_file(job.source)
+            hr = read_exact(job.source, copy=False)
         except ImageError as error:
-            self.bad = [str(error)]
-            return self
+            return _Computed(job, bad=(str(error),))
         except OSError as error:
-            self.bad = [f"{self.source}: {error.strerror or error}"]
-            return self
-        for output in self.outputs:
+            return _Computed(job, bad=(f"{job.source}: {error.strerror or error}",))
+        files: list[bytes | None] = []
+        for output in job.outputs:
             cut = cut_picture(hr, output.reduction)
             pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
             if output.path.exists() and not self.force:
                 _compare(output.path, pixels)
-                self.compared += 1
+                files.append(None)
             else:
-                with write_whole(output.path, self.force) as temporary:
-                    write_exact(pixels, temporary, output.path.suffix[1:])
-                self.made += 1
-            self.journal.add(output, self.source, digest)
-        return self
+                files.append(encode_exact(pixels, output.path.suffix[1:]))
+        return _Computed(job, digest, tuple(files))
+
+    def store(self, computed: _Computed) -> tuple[int, int, tuple[str, ...]]:
+        """Write the files and their lines; how many were written, how many stood already, and what is wrong."""
+        job, files = computed.job, computed.files
+        for output, data in zip(job.outputs, files, strict=not computed.bad):
+            if data is None:
+                digest = digest_file(output.path)
+            else:
+                digest = hashlib.sha256(data).hexdigest()
+                with write_whole(output.path, self.force, len(data)) as temporary:
+                    temporary.write_bytes(data)
+            self.journal.add(output, digest, job.source, computed.digest)
+        stood = files.count(None)
+        return len(files) - stood, stood, computed.bad
 
 
 def _compare(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

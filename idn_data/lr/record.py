@@ -65,11 +65,11 @@ class Journal:
         line = self.find(output)
         return line is not None and all(line.get(k) == v for k, v in _say_how(output).items())
 
-    def add(self, output: Output, source: Path, source_sha256: str) -> None:
-        """Add the line of a finished output."""
+    def add(self, output: Output, sha256: str, source: Path, source_sha256: str) -> None:
+        """Add the line of a finished output, with the digests of its file and of its source."""
         line = {
             "file": self._name(output),
-            "sha256": digest_file(output.path),
+            "sha256": sha256,
             "source": source.name,
             "source_sha256": source_sha256,
             **_say_how(output),

@@ -85,7 +85,7 @@ def test_a_second_run_keeps_and_the_missing_are_made(
     (out / "stone.png").unlink()
     with monkeypatch.context() as patch:
         read: list[str] = []
-        patch.setattr(make, "read_exact", lambda path: read.append(path.name) or read_exact(path))
+        patch.setattr(make, "read_exact", lambda path, **how: read.append(path.name) or read_exact(path, **how))
         again = make_lr(photos, out, 4)
     assert (again.made, again.kept, read) == (1, 4, ["stone.bmp"])
     assert hash_tree(out) == before
