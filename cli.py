@@ -448,7 +448,7 @@ def make_lr_command(
                 )
                 click.echo("\n".join(f"  {o.path}  of {j.source}" for j in plan.jobs[:3] for o in j.outputs))
             return
-        load_kernels_aloud(quiet)
+        load_kernels_aloud(quiet, "idn_data.images.kernels")
         keep_freed_memory()
         made = run_plan(plan, force=force, workers=workers, progress=progress)
     for line in made.skipped:

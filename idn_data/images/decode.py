@@ -10,6 +10,7 @@ from PIL import Image
 
 from idn_data.images.opening import ImageError as ImageError
 from idn_data.images.opening import open_picture
+from idn_data.images.views import pack_pixels
 from idn_data.matlab.classes import im2uint8
 from idn_data.matlab.color import rgb2y
 
@@ -89,15 +90,15 @@ def load_as_stored(picture: Image.Image) -> Image.Image:
     return picture.transpose(_TURN_BACK[turned]) if turned in _TURN_BACK else picture
 
 
-def decode_bytes(picture: Image.Image, copy: bool = True) -> NDArray[np.uint8]:
-    """Decode an open picture as `read_image` does; without `copy` the array may be read-only, and is made faster."""
+def decode_bytes(picture: Image.Image, compiled: bool = False) -> NDArray[np.uint8]:
+    """Decode an open picture as `read_image` does; `compiled` as in `idn_data.images.exact.read_exact`."""
     grey_alpha = "LA;16B" in str(getattr(picture, "tile", ""))  # 16-bit grey with alpha, which Pillow widens to RGBA
     picture = load_as_stored(picture)
     mode = picture.mode
     if grey_alpha:
         return copy_pixels(picture, lambda part: np.array(part)[..., 0].copy())
     if mode in ("L", "RGB"):
-        return copy_pixels(picture, np.array if copy else np.asarray)
+        return copy_pixels(picture, pack_pixels if compiled else np.array)
     if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         return copy_pixels(picture, lambda part: im2uint8(read_integers(part) / 65535.0))
     if mode in ("P", "PA"):

@@ -59,15 +59,15 @@ def _raw_mode(picture: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def read_exact(path: Path | str, copy: bool = True) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_exact(path: Path | str, compiled: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decode a picture with all its bits, as MATLAB's imread; transparency is dropped.
 
     Parameters
     ----------
     path : path
         BMP, PNG, JPEG, TIFF or WebP.
-    copy : bool
-        Without it the array may be read-only, and is made faster.
+    compiled : bool
+        Copy 8-bit colour out of Pillow by a numba kernel: for many pictures, as that takes a moment to load.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def read_exact(path: Path | str, copy: bool = True) -> NDArray[np.uint8] | NDArr
     with open_picture(path) as picture:
         raw, header = _raw_mode(picture), _describe(picture)
         if header.bits == 8:
-            return decode_bytes(picture, copy)
+            return decode_bytes(picture, compiled)
         if picture.mode.startswith("I"):
             return copy_pixels(load_as_stored(picture), read_integers)
         if len(raw.split(";")) != 2 or raw.split(";")[0] not in ("RGB", "RGBA", "RGBX"):

@@ -106,6 +106,7 @@ def run_plan(
     """Make what a plan says; as `make_lr`."""
     load_kernels()
     load_kernels("idn_data.matlab.kernels8")
+    load_kernels("idn_data.images.kernels")
     threads = count_workers(workers)
     plan.out.mkdir(parents=True, exist_ok=True)
     with hold(plan.out), Journal(plan.out) as journal:
@@ -185,7 +186,7 @@ class _Maker:
         """Decode a picture once, and encode all its outputs."""
         try:
             digest = digest_file(job.source)
-            hr = read_exact(job.source, copy=False)
+            hr = read_exact(job.source, compiled=True)
         except ImageError as error:
             return _Computed(job, bad=(str(error),))
         except OSError as error:
