@@ -133,7 +133,10 @@ def imresize(
     steps = _plan_passes(height, width, scale, method, size, antialias, boundary, image.device, image.dtype)
     if image.dtype not in FLOATS:
         return _resize_integers(image, steps).to(device)
-    return _resample(image.to(steps[0].bands[0].weights.dtype), steps).to(image.dtype)
+    kind = steps[0].bands[0].weights.dtype
+    if image.dtype == kind:
+        return _resample(image, steps)
+    return _resample(image.to(kind), steps).to(image.dtype)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it open
