@@ -7,6 +7,7 @@ as fast as to gather the pixels of every output pixel. The gradient is the same 
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 CACHED = 256  # matrices kept: two for each kind of image, scale and device
 ROWS, ROWS_ON_GPU = 32, 256  # of a band: fewer multiply less, more start fewer kernels
+WHOLE = 48 * 48  # entries of a matrix that is quicker as one band, on any device
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 INTEGERS = (torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32)
 
@@ -37,8 +39,7 @@ INTEGERS = (torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, to
 class Band(NamedTuple):
     """Some rows of a matrix, (rows, columns), without the columns that are zero in all of them."""
 
-    first: int  # column
-    width: int  # in columns
+    columns: slice
     weights: Tensor
 
 
@@ -207,23 +208,31 @@ class _Products(torch.autograd.Function):
         return _Products.apply(x.movedim(in_dims[0], 0), steps), 0  # type: ignore[no-untyped-call]  # as above
 
 
+# `apply` asks for it at every call, and would find it anew
+_Products.forward.__signature__ = inspect.signature(_Products.forward)  # type: ignore[attr-defined]  # as PEP 362 has it
+
+
 def _multiply_all(x: Tensor, steps: Sequence[Resampling]) -> Tensor:
     kind = "cpu" if x.is_meta else x.device.type  # meta knows no autocast
-    with torch.autocast(kind, enabled=False):  # bf16 has 8 bits, too few for pixels
-        for step in steps:
-            x = _multiply(step.bands, x, step.axis)
+    if torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):  # bf16 has 8 bits, too few for pixels
+            return _multiply_all(x, steps)
+    for step in steps:
+        x = _multiply(step.bands, x, step.axis)
     return x
 
 
 def _multiply(bands: tuple[Band, ...], x: Tensor, axis: int) -> Tensor:
     """The product of a banded matrix with the rows (axis -2) or the columns (-1) of images, (…, H, W)."""
+    # bmm and mm, as matmul has to find out that it is them
     if axis == -2:
         planes = x.reshape(-1, *x.shape[-2:])
-        parts = [torch.matmul(b.weights, planes.narrow(1, b.first, b.width)) for b in bands]
+        count = planes.shape[0]
+        parts = [torch.bmm(b.weights.expand(count, -1, -1), planes[:, b.columns]) for b in bands]
         result = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         return result.reshape(*x.shape[:-2], *result.shape[-2:])
     planes = x.reshape(-1, x.shape[-1])
-    parts = [torch.matmul(planes.narrow(1, b.first, b.width), b.weights.T) for b in bands]
+    parts = [torch.mm(planes[:, b.columns], b.weights.T) for b in bands]
     result = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
     return result.reshape(*x.shape[:-1], -1)
 
@@ -267,8 +276,11 @@ def _build_resampling(
     weights, indices = compute_weights(n_in, n_out, scale, method, antialias, boundary)
     rows = np.repeat(np.arange(n_out), weights.shape[1])
     columns = indices.astype(np.int64).ravel()  # safe: 0…n_in-1
-    bands = _cut_bands(rows, columns, weights.ravel(), n_out, device, dtype)
-    return Resampling(axis, bands, _cut_bands(columns, rows, weights.ravel(), n_in, device, dtype))
+    height = ROWS if device.type == "cpu" else ROWS_ON_GPU
+    if n_out * n_in <= WHOLE:
+        height = max(n_out, n_in)
+    bands = _cut_bands(rows, columns, weights.ravel(), n_out, height, device, dtype)
+    return Resampling(axis, bands, _cut_bands(columns, rows, weights.ravel(), n_in, height, device, dtype))
 
 
 @lru_cache(maxsize=CACHED)
@@ -284,12 +296,14 @@ def _build_taps(
 
 def _cut_bands(
     rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64], count: int,
-    device: torch.device, dtype: torch.dtype,
+    height: int, device: torch.device, dtype: torch.dtype,
 ) -> tuple[Band, ...]:  # fmt: skip
-    """A matrix of `count` rows as bands; given by its entries, of which several may meet in one place and add up."""
+    """A matrix of `count` rows as bands of about `height`.
+
+    The matrix is given by its entries, of which several may meet in one place and add up.
+    """
     order = np.argsort(rows, kind="stable")
     rows, columns, values = rows[order], columns[order], values[order]
-    height = ROWS if device.type == "cpu" else ROWS_ON_GPU
     edges = np.linspace(0, count, max(1, round(count / height)) + 1).astype(np.int64)  # safe: whole, below 2^24
     bands = []
     with torch.inference_mode(False):  # kept for those who train as well
@@ -298,5 +312,5 @@ def _cut_bands(
             first = int(columns[part].min(initial=columns.max()))
             band = np.zeros((high - low, int(columns[part].max(initial=first)) + 1 - first))
             np.add.at(band, (rows[part] - low, columns[part] - first), values[part])
-            bands.append(Band(first, band.shape[1], torch.from_numpy(band).to(dtype).to(device)))
+            bands.append(Band(slice(first, first + band.shape[1]), torch.from_numpy(band).to(dtype).to(device)))
     return tuple(bands)

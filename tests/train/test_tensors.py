@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,7 @@ def narrow_bands(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Many bands, however small the image."""
     tensors._build_resampling.cache_clear()
     monkeypatch.setattr(tensors, "ROWS", 3)
+    monkeypatch.setattr(tensors, "WHOLE", 0)
     yield
     tensors._build_resampling.cache_clear()
 
@@ -212,6 +214,20 @@ def test_weights_are_kept_for_each_size_device_and_precision_and_not_without_bou
     imresize(image, 2, antialias=False)
     assert (build.cache_info().misses, build.cache_info().hits) == (10, 2)
     assert build.cache_info().maxsize == tensors.CACHED
+
+
+def test_small_matrices_stay_whole() -> None:
+    for n, bands in ((48, [1, 1]), (96, [2, 3])):
+        step = tensors._find_resampling(
+            -1, n, n // 2, 0.5, "bicubic", None, "symmetric", torch.device("cpu"), torch.float32
+        )
+        assert [len(step.bands), len(step.transposed)] == bands
+
+
+def test_the_signature_is_not_found_anew_at_each_call() -> None:
+    forward = tensors._Products.forward
+    assert inspect.signature(forward) is inspect.signature(forward)
+    assert [*inspect.signature(forward).parameters] == ["x", "steps"]
 
 
 def test_weights_first_made_in_inference_serve_training() -> None:
