@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+import random
 import time
 import warnings
 from collections.abc import Callable
@@ -31,7 +32,7 @@ CASES = (
     ((16, 1, 48, 48), 0.5), ((16, 1, 48, 48), 4.0), ((1, 3, 256, 256), 0.25), ((1, 3, 256, 256), 4.0),
     ((1, 3, 720, 1280), 0.5), ((1, 3, 720, 1280), 2.0), ((1, 3, 1080, 1920), 0.3),
 )  # fmt: skip
-SLOW = 5  # rounds of what takes long
+LARGE = 1 << 20  # pixels of images that a few rounds are enough for
 
 Resize = Callable[[torch.Tensor], torch.Tensor]
 
@@ -92,13 +93,14 @@ def wait(device: torch.device) -> None:
 
 
 def time_peers(x: torch.Tensor, scale: float, rounds: int, backward: bool) -> dict[str, tuple[float, float]]:
-    """Median and least milliseconds; rounds interleaved, so that drift hits all alike."""
+    """Median and least milliseconds; rounds interleaved, so that drift hits all alike.
+
+    Each round has an order of its own: who comes after large arrays finds the caches full of them.
+    """
     times: dict[str, list[float]] = {}
-    peers = list_peers(scale)
+    peers, order = list(list_peers(scale).items()), random.Random(0)
     for k in range(rounds + 1):  # the first is not counted
-        for name, resize in peers.items():
-            if k > SLOW and name not in ("idn", "interpolate"):
-                continue
+        for name, resize in order.sample(peers, len(peers)):
             leaf = x.clone().requires_grad_(backward)
             wait(x.device)
             start = time.perf_counter()
@@ -123,7 +125,7 @@ def print_times(quick: bool, device: torch.device) -> None:
             for backward in (False, True):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    found = time_peers(x, scale, 3 if quick else 15, backward)
+                    found = time_peers(x, scale, 4 if quick else 16 if x.numel() < LARGE else 6, backward)
                 told = "  ".join(
                     f"{name} {ms:.2f}, {least:.2f} [{ms / found['idn'][0]:.1f}, {least / found['idn'][1]:.1f}]"
                     for name, (ms, least) in found.items()
