@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +42,10 @@ class Band(NamedTuple):
     columns: slice
     weights: Tensor
 
+    def cut(self, planes: Tensor, whole: int) -> Tensor:
+        """What the band meets of the second axis, of `whole` pixels."""
+        return planes if self.weights.shape[1] == whole else planes[:, self.columns]
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -51,7 +55,8 @@ class Resampling:
     bands: tuple[Band, ...]
     transposed: tuple[Band, ...]
 
-    def flip(self) -> Resampling:
+    @cached_property
+    def flipped(self) -> Resampling:
         """The gradient's."""
         return Resampling(self.axis, self.transposed, self.bands)
 
@@ -201,7 +206,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _resample(gradient, [step.flip() for step in reversed(ctx.steps)]), None
+        return _resample(gradient, [step.flipped for step in reversed(ctx.steps)]), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int, None], x: Tensor, steps: Sequence[Resampling]) -> tuple[Tensor, int]:
@@ -225,14 +230,15 @@ def _multiply_all(x: Tensor, steps: Sequence[Resampling]) -> Tensor:
 def _multiply(bands: tuple[Band, ...], x: Tensor, axis: int) -> Tensor:
     """The product of a banded matrix with the rows (axis -2) or the columns (-1) of images, (…, H, W)."""
     # bmm and mm, as matmul has to find out that it is them
+    whole = x.shape[axis]
     if axis == -2:
         planes = x.reshape(-1, *x.shape[-2:])
         count = planes.shape[0]
-        parts = [torch.bmm(b.weights.expand(count, -1, -1), planes[:, b.columns]) for b in bands]
+        parts = [torch.bmm(b.weights.expand(count, -1, -1), b.cut(planes, whole)) for b in bands]
         result = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         return result.reshape(*x.shape[:-2], *result.shape[-2:])
     planes = x.reshape(-1, x.shape[-1])
-    parts = [torch.mm(planes[:, b.columns], b.weights.T) for b in bands]
+    parts = [torch.mm(b.cut(planes, whole), b.weights.T) for b in bands]
     result = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
     return result.reshape(*x.shape[:-1], -1)
 
