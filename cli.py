@@ -342,8 +342,8 @@ def say_left_out(lines: Sequence[str]) -> None:
 
 def find_cluster(address: str, shards: int, teachers: tuple[Path, ...]) -> Any:
     """The way to make a training set on a Dask cluster, which must answer: before all the images are read."""
+    from idn_data.cluster.scheduler import check_cluster
     from idn_data.patches.cluster import make_train_on_cluster
-    from idn_data.patches.scheduler import check_cluster
 
     if teachers:
         raise click.UsageError("--teacher does not go with --dask; make the shards here, without it")
@@ -393,6 +393,10 @@ def open_teacher(weights: tuple[Path, ...], scale: int) -> Any:
 @click.option("--kernel", type=int, help="Side of blur's Gaussian, in HR pixels.  [default: 7]")
 @click.option("--drop-alpha", is_flag=True, help="Take pictures with transparency, without it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and write nothing.")
+@click.option(
+    "--dask", metavar="ADDRESS",
+    help="Make them on a cluster: tcp://host:8786, a scheduler file, or local for --workers processes.",
+)  # fmt: skip
 @skip_bad_option
 @workers_option
 @json_option
@@ -401,8 +405,8 @@ def open_teacher(weights: tuple[Path, ...], scale: int) -> Any:
 def make_lr_command(
     hr: tuple[Path, ...], scales: tuple[float, ...], out: Path, layout: str, suffix: str, degradation: str,
     method: str | None, no_antialias: bool, boundary: str | None, through: str | None, channel: str | None,
-    sigma: float | None, kernel: int | None, drop_alpha: bool, dry_run: bool, skip_bad: bool, workers: int | None,
-    json_file: str | None, force: bool, quiet: bool,
+    sigma: float | None, kernel: int | None, drop_alpha: bool, dry_run: bool, dask: str | None, skip_bad: bool,
+    workers: int | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make the LR pictures of HR pictures and folders, in every value as MATLAB makes them.
 
@@ -416,6 +420,7 @@ def make_lr_command(
       idn make-lr Set5 Set14 --scale 4 --out benchmark --layout rcan --boundary replicate
       idn make-lr Set5 --scale 3 --out blurred --degradation blur --sigma 1.6 --kernel 7
       idn make-lr a.png b.png --scale 2.5 --out lr --through double --dry-run
+      idn make-lr DIV2K/HR --scale 4 --out DIV2K/LR --dask tcp://host:8786
     """
     from idn_data.atomic import format_bytes
     from idn_data.lr.make import run_plan
@@ -434,6 +439,10 @@ def make_lr_command(
         ]  # fmt: skip
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if dask is not None:
+        from idn_data.cluster.scheduler import check_cluster
+
+        check_cluster(dask)  # before all the pictures are looked at
     with ProgressBar(quiet) as progress:
         plan = plan_lr(
             hr, out, reductions, layout=layout, format=suffix, drop_alpha=drop_alpha, skip_bad=skip_bad,
@@ -450,7 +459,7 @@ def make_lr_command(
             return
         load_kernels_aloud(quiet, "idn_data.images.kernels")
         keep_freed_memory()
-        made = run_plan(plan, force=force, workers=workers, progress=progress)
+        made = run_plan(plan, force=force, workers=workers, address=dask, progress=progress)
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)
     size = sum(path.stat().st_size for path in made.files)

@@ -23,12 +23,16 @@ OPENERS = ("average", "compare", "evaluate", "export-onnx", "report", "upscale")
 # Module: the commands whose messages it makes. A module is named here as soon as one of its messages names an option.
 COMMANDS = {
     "idn_data/atomic.py": WRITERS,
+    "idn_data/cluster/scheduler.py": ("make-lr", "make-train"),
+    "idn_data/cluster/tasks.py": ("make-lr", "make-train"),
     "idn_data/images/exact.py": ("make-lr",),
     "idn_data/images/fetch.py": ("fetch",),
     "idn_data/images/sets.py": ("evaluate", "report"),
     "idn_data/lr/identify.py": ("identify",),
     "idn_data/lr/layouts.py": ("make-lr",),
+    "idn_data/lr/cluster.py": ("make-lr",),
     "idn_data/lr/make.py": ("make-lr",),
+    "idn_data/lr/making.py": ("make-lr",),
     "idn_data/lr/plan.py": ("make-lr",),
     "idn_data/lr/reduction.py": ("make-lr",),
     "idn_data/memory.py": ("train",),

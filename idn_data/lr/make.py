@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from idn_data.atomic import hold, sweep, write_whole
-from idn_data.images.decode import ImageError
-from idn_data.images.exact import encode_exact, read_exact
-from idn_data.lr.degrade import cut_picture, reduce_picture
+from idn_data.atomic import hold, sweep
+from idn_data.lr.making import Computed, Stored, compute_picture, store_picture
 from idn_data.lr.plan import Job, LrPlan, plan_lr
 from idn_data.lr.record import Journal, digest_file
 from idn_data.lr.reduction import Reduction
@@ -20,9 +15,7 @@ from idn_data.matlab.compiled import load_kernels
 from idn_data.workers import count_workers, map_in_order, map_in_two_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Sequence
 
     from idn_data.workers import Progress
 
@@ -56,6 +49,7 @@ def make_lr(
     skip_bad: bool = False,
     force: bool = False,
     workers: int | None = None,
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> Made:
     """Make LR pictures as MATLAB makes them.
@@ -80,6 +74,8 @@ def make_lr(
         Make and replace what is there.
     workers : int, optional
         Pictures at a time; one for each core unless given.
+    address : str, optional
+        Of a Dask cluster that makes them: ``tcp://host:8786``, a scheduler file, or ``local`` for processes here.
     progress : callable(what, done, total), optional
 
     Returns
@@ -88,6 +84,8 @@ def make_lr(
 
     Raises
     ------
+    ModuleNotFoundError, ClusterError
+        With an address, as `idn_data.lr.cluster.make_on_cluster`.
     FileNotFoundError, ValueError, BadImagesError
         Before any work: no pictures; two that would become one file; pictures that cannot be used.
     FileExistsError
@@ -97,11 +95,16 @@ def make_lr(
     """
     plan = plan_lr(hr, out, reductions, layout=layout, format=format, drop_alpha=drop_alpha, skip_bad=skip_bad,
                    workers=workers, progress=progress)  # fmt: skip
-    return run_plan(plan, force=force, workers=workers, progress=progress)
+    return run_plan(plan, force=force, workers=workers, address=address, progress=progress)
 
 
 def run_plan(
-    plan: LrPlan, *, force: bool = False, workers: int | None = None, progress: Progress | None = None
+    plan: LrPlan,
+    *,
+    force: bool = False,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
 ) -> Made:
     """Make what a plan says; as `make_lr`."""
     load_kernels()
@@ -116,18 +119,41 @@ def run_plan(
         kept = set() if force else _find_finished(plan, journal, threads, progress)
         jobs = [replace(job, outputs=tuple(o for o in job.outputs if o.path not in kept)) for job in plan.jobs]
         jobs = [job for job in jobs if job.outputs]
-        skipped, made, compared, maker = list(plan.skipped), 0, 0, _Maker(journal, force)
-        for done, (new, stood, bad) in enumerate(map_in_two_steps(maker.compute, maker.store, jobs, threads), 1):
-            skipped += bad
-            made, compared = made + new, compared + stood
-            if progress:
-                progress("making LR", done, len(jobs))
-    faults = skipped[len(plan.skipped) :]
+        found: dict[Path, Stored] = {}
+
+        def note(job: Job, stored: Stored) -> None:
+            for output, digest in zip(job.outputs, stored.files, strict=not stored.bad):
+                journal.add(output, digest, job.source, stored.digest)
+            found[job.source] = stored
+
+        if address is None:
+            _make_here(jobs, force, threads, note, progress)
+        elif jobs:
+            from idn_data.lr.cluster import make_on_cluster
+
+            make_on_cluster(plan.out, jobs, address, note, force=force, workers=workers, progress=progress)
+    faults = tuple(line for job in jobs for line in found[job.source].bad)
     if faults and not plan.skip_bad:
         advice = "mend them and run the same command again, or leave them out with --skip-bad"
         raise LrError(f"{len(faults)} picture(s) cannot be used; all others are made; {advice}", faults)
     paths = tuple(output.path for output in files if output.path.exists())
-    return Made(paths, made, len(kept) + compared, tuple(skipped))
+    stood = sum(stored.stood for stored in found.values())
+    made = sum(len(stored.files) for stored in found.values()) - stood
+    return Made(paths, made, len(kept) + stood, (*plan.skipped, *faults))
+
+
+def _make_here(
+    jobs: Sequence[Job], force: bool, threads: int, note: Callable[[Job, Stored], None], progress: Progress | None
+) -> None:
+    """Make pictures by threads of this process."""
+
+    def store(computed: Computed) -> None:
+        note(computed.job, store_picture(computed, force))
+
+    made = map_in_two_steps(lambda job: compute_picture(job, force), store, jobs, threads)
+    for done, _ in enumerate(made, 1):
+        if progress:
+            progress("making LR", done, len(jobs))
 
 
 def _find_finished(plan: LrPlan, journal: Journal, threads: int, progress: Progress | None) -> set[Path]:
@@ -163,66 +189,3 @@ def _find_finished(plan: LrPlan, journal: Journal, threads: int, progress: Progr
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise FileExistsError(f"{faults[0]}{more}; --force replaces them, or name another --out")
     return kept
-
-
-@dataclass(frozen=True)
-class _Computed:
-    """What is to become of one picture: its digest, and the bytes of each file; None where it stands already."""
-
-    job: Job
-    digest: str = ""
-    files: tuple[bytes | None, ...] = ()
-    bad: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Maker:
-    """Makes a picture in two steps: `compute` keeps a core busy, `store` waits for the disk."""
-
-    journal: Journal
-    force: bool
-
-    def compute(self, job: Job) -> _Computed:
-        """Decode a picture once, and encode all its outputs."""
-        try:
-            digest = digest_file(job.source)
-            hr = read_exact(job.source, compiled=True)
-        except ImageError as error:
-            return _Computed(job, bad=(str(error),))
-        except OSError as error:
-            return _Computed(job, bad=(f"{job.source}: {error.strerror or error}",))
-        files: list[bytes | None] = []
-        for output in job.outputs:
-            cut = cut_picture(hr, output.reduction)
-            pixels = cut if output.cut_hr else reduce_picture(cut, output.reduction)
-            if output.path.exists() and not self.force:
-                _compare(output.path, pixels)
-                files.append(None)
-            else:
-                files.append(encode_exact(pixels, output.path.suffix[1:]))
-        return _Computed(job, digest, tuple(files))
-
-    def store(self, computed: _Computed) -> tuple[int, int, tuple[str, ...]]:
-        """Write the files and their lines; how many were written, how many stood already, and what is wrong."""
-        job, files = computed.job, computed.files
-        for output, data in zip(job.outputs, files, strict=not computed.bad):
-            if data is None:
-                digest = digest_file(output.path)
-            else:
-                digest = hashlib.sha256(data).hexdigest()
-                with write_whole(output.path, self.force, len(data)) as temporary:
-                    temporary.write_bytes(data)
-            self.journal.add(output, digest, job.source, computed.digest)
-        stood = files.count(None)
-        return len(files) - stood, stood, computed.bad
-
-
-def _compare(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """FileExistsError unless the picture that stands there has these pixels."""
-    try:
-        same = np.array_equal(read_exact(path), pixels)
-    except ImageError:
-        same = False
-    if not same:
-        raise FileExistsError(f"{path}: is there and is not what would be made; --force replaces it, "
-                              "or name another --out")  # fmt: skip

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.atomic import BusyError
+from idn_data.cluster.scheduler import SHARED, ClusterError, compare_versions
+from idn_data.cluster.tasks import begin_task
 from idn_data.images.sources import Source
 from idn_data.patches.header import read_versions
 from idn_data.patches.recipe import Recipe
@@ -19,20 +21,11 @@ from idn_data.patches.trainplan import TrainSet
 from idn_data.patches.trainset import find_finished, make_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from idn_data.workers import Progress
 
-PATIENCE = 120.0  # seconds until the lock of a dead machine is gone, and until a new name is seen: NFS takes up to 90
-_SHARED = "must lie on a file system that all machines share, under the same path"
-
-
-class ClusterError(ValueError):
-    """A cluster that cannot be used, or that failed."""
-
-
-class _StoppedError(Exception):
-    """Nobody waits for the shard any more."""
+PATIENCE = 120.0  # seconds until the lock of a dead machine is gone: NFS takes up to 90
 
 
 @dataclass(frozen=True)
@@ -49,21 +42,19 @@ class Order:
 
     def read(self) -> TrainSet:
         """The plan; ClusterError with what is wrong with this worker, in one line, if it cannot make the same bytes."""
-        versions = read_versions()
-        if other := [f"{name} {versions[name]}, not {v}" for name, v in self.versions.items() if versions[name] != v]:
-            raise ClusterError(f"it has {'; '.join(other)}: the bytes could differ; install the same versions there")
+        compare_versions(self.versions, read_versions())
         try:
             made = _read_plan(self.plan, self.sha256)
         except OSError as error:
-            raise ClusterError(f"it does not see {self.plan.parent} ({error.strerror}); --out {_SHARED}") from None
+            raise ClusterError(f"it does not see {self.plan.parent} ({error.strerror}); --out {SHARED}") from None
         if made is None:
-            raise ClusterError(f"{self.plan.parent} is another folder there; --out {_SHARED}")
+            raise ClusterError(f"{self.plan.parent} is another folder there; --out {SHARED}")
         for source in made.sources[:: -(-len(made.sources) // 3)]:  # a few of them
             try:
                 if hashlib.sha256(source.path.read_bytes()).hexdigest() != source.sha256:
-                    raise ClusterError(f"{source.path} is another file there; the images {_SHARED}")
+                    raise ClusterError(f"{source.path} is another file there; the images {SHARED}")
             except OSError as error:
-                raise ClusterError(f"it does not see {source.path} ({error.strerror}); the images {_SHARED}") from None
+                raise ClusterError(f"it does not see {source.path} ({error.strerror}); the images {SHARED}") from None
         return made
 
     def find_fault(self) -> str:
@@ -108,9 +99,7 @@ def _read_plan(path: Path, sha256: str) -> TrainSet | None:
 
 
 def make_on_worker(shard: int, topic: str, order: Order, force: bool, threads: int) -> tuple[str, Exception | None]:
-    """The task: one shard, in a worker of Dask.
-
-    Errors are returned, not raised: a worker logs what is raised, with a traceback, and does not say where it was.
+    """The task: one shard, in a worker of Dask, as `idn_data.cluster.tasks.Deal` deals it out.
 
     Parameters
     ----------
@@ -130,25 +119,16 @@ def make_on_worker(shard: int, topic: str, order: Order, force: bool, threads: i
     error : Exception, optional
         What went wrong.
     """
-    from distributed import get_worker
+    address, tell = begin_task(shard, topic)
 
-    worker = get_worker()
-    key, told = worker.get_current_task(), 0.0
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal told
-        task = worker.state.tasks.get(key)
-        if task is None or task.state == "cancelled":  # the command was interrupted, or is dead
-            raise _StoppedError
-        if what.startswith("shard") and time.monotonic() - told > 1:
-            told = time.monotonic()
-            worker.log_event(topic, (shard, done / total))
+    def watch(what: str, done: int, total: int) -> None:
+        tell(done / total if what.startswith("shard") else 0.0)
 
     try:
-        _make_whole(order.read(), shard, force, threads, tell)  # this worker may have joined after the others
+        _make_whole(order.read(), shard, force, threads, watch)  # this worker may have joined after the others
     except Exception as error:
-        return worker.address, error.with_traceback(None)
-    return worker.address, None
+        return address, error.with_traceback(None)
+    return address, None
 
 
 def _make_whole(made: TrainSet, shard: int, force: bool, threads: int, progress: Progress) -> None:
@@ -165,12 +145,3 @@ def _make_whole(made: TrainSet, shard: int, force: bool, threads: int, progress:
                 raise
             progress("waiting", 0, 1)
             time.sleep(1)
-
-
-def await_names(paths: Sequence[Path]) -> None:
-    """Wait until this machine sees what others wrote."""
-    give_up = time.monotonic() + PATIENCE
-    while missing := [path for path in paths if not path.is_file()]:
-        if time.monotonic() > give_up:
-            raise ClusterError(f"{missing[0]}: a worker made it, but it is not here; --out must lie on a shared disk")
-        time.sleep(0.5)

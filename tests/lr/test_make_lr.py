@@ -16,7 +16,7 @@ from idn_data.atomic import BusyError, hold
 from idn_data.images.decode import read_image
 from idn_data.images.exact import read_exact, write_exact
 from idn_data.images.sources import BadImagesError
-from idn_data.lr import make
+from idn_data.lr import making
 from idn_data.lr.degrade import cut_picture, reduce_picture
 from idn_data.lr.make import LrError, make_lr
 from idn_data.lr.plan import plan_lr
@@ -85,7 +85,7 @@ def test_a_second_run_keeps_and_the_missing_are_made(
     (out / "stone.png").unlink()
     with monkeypatch.context() as patch:
         read: list[str] = []
-        patch.setattr(make, "read_exact", lambda path, **how: read.append(path.name) or read_exact(path, **how))
+        patch.setattr(making, "read_exact", lambda path, **how: read.append(path.name) or read_exact(path, **how))
         again = make_lr(photos, out, 4)
     assert (again.made, again.kept, read) == (1, 4, ["stone.bmp"])
     assert hash_tree(out) == before

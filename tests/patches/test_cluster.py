@@ -23,13 +23,14 @@ from support.running import COMMAND
 
 from cli import main
 from idn_data.atomic import BusyError, hold
+from idn_data.cluster import scheduler, tasks
+from idn_data.cluster.scheduler import ClusterError, check_cluster, find_scheduler
 from idn_data.images.decode import ImageError
-from idn_data.patches import cluster, order, scheduler
+from idn_data.patches import order
 from idn_data.patches.cluster import make_train_on_cluster
 from idn_data.patches.header import read_versions
-from idn_data.patches.order import ClusterError, Order
+from idn_data.patches.order import Order
 from idn_data.patches.recipe import Recipe
-from idn_data.patches.scheduler import check_cluster, find_scheduler
 from idn_data.patches.trainplan import TrainSet, plan_train
 from idn_data.patches.trainset import make_train
 
@@ -155,7 +156,7 @@ def test_a_shard_that_ends_each_worker_ends_the_run(
     photos: Path, tmp_path: Path, serial: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, killed = plan(photos, tmp_path / "out" / "set.h5"), set()
-    monkeypatch.setattr(cluster, "DEATHS", 2)
+    monkeypatch.setattr(tasks, "DEATHS", 2)
     made.out.parent.mkdir()
 
     def kill(what: str, done: int, total: int) -> None:
@@ -177,17 +178,17 @@ def test_a_cluster_that_gives_up_sooner_is_asked_again() -> None:
     error = distributed.KilledWorker("task", None, 0)  # allowed-failures 0: each death is reported
     future = SimpleNamespace(status="error", exception=lambda: error, retry=lambda: retried.append(1))
     deaths: Counter[str] = Counter()
-    for _ in range(cluster.DEATHS - 1):
-        assert not cluster._finish(future, "shard 1 of 2", deaths)
+    for _ in range(tasks.DEATHS - 1):
+        assert not tasks._finish(future, "shard 1 of 2", deaths)
     assert len(retried) == 3
-    with pytest.raises(ClusterError, match=r"shard 1 of 2: 4 workers died while making it; .* keeps the finished ones"):
-        cluster._finish(future, "shard 1 of 2", deaths)
+    with pytest.raises(ClusterError, match=r"shard 1 of 2: 4 workers died while making it; .* keeps what is finished"):
+        tasks._finish(future, "shard 1 of 2", deaths)
 
 
 def test_what_dask_itself_reports() -> None:
     future = SimpleNamespace(status="error", exception=lambda: TypeError("two\nlines"))
     with pytest.raises(ClusterError, match="shard 1 of 2: TypeError: two lines"):
-        cluster._finish(future, "shard 1 of 2", Counter())
+        tasks._finish(future, "shard 1 of 2", Counter())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as POSIX does it")
@@ -313,11 +314,11 @@ def test_a_shard_that_another_process_makes(
 
 
 def test_a_file_that_never_appears_here(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "PATIENCE", 0.1)
+    monkeypatch.setattr(tasks, "PATIENCE", 0.1)
     with pytest.raises(
         ClusterError, match=r"set\.h5: a worker made it, but it is not here; --out must lie on a shared"
     ):
-        order.await_names([tmp_path / "set.h5"])
+        tasks.await_names([tmp_path / "set.h5"])
 
 
 # --- no cluster ---

@@ -14,16 +14,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idn_data.patches.order import ClusterError
 from idn_data.workers import count_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     Client = Any  # distributed.Client, whose functions have no types
 
 LOCAL = "local"
+SHARED = "must lie on a file system that all machines share, under the same path"
 CONNECT = 15.0  # seconds in which a scheduler must answer
+
+
+class ClusterError(ValueError):
+    """A cluster that cannot be used, or that failed."""
 
 
 def load_dask(module: str = "distributed") -> Any:
@@ -61,6 +65,12 @@ def find_scheduler(address: str) -> str:
     return found
 
 
+def compare_versions(here: Mapping[str, str], there: Mapping[str, str]) -> None:
+    """Raise ClusterError unless a worker has the versions of the command, so that it makes the same bytes."""
+    if other := [f"{name} {there[name]}, not {wanted}" for name, wanted in here.items() if there[name] != wanted]:
+        raise ClusterError(f"it has {'; '.join(other)}: the bytes could differ; install the same versions there")
+
+
 def check_cluster(address: str) -> None:
     """Raise what `find_scheduler` raises, or ClusterError if no scheduler answers: before hours of work, not after."""
     address = find_scheduler(address)
@@ -92,9 +102,9 @@ def connect(address: str, workers: int | None, tasks: int, deaths: int) -> Itera
     workers : int, optional
         Processes of a local cluster; one per core by default, and no more than there are tasks.
     tasks : int
-        Shards to be made.
+        That are to be done.
     deaths : int
-        Workers of a local cluster that a shard may cost.
+        Workers of a local cluster that a task may cost.
 
     Yields
     ------
@@ -111,7 +121,7 @@ def connect(address: str, workers: int | None, tasks: int, deaths: int) -> Itera
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter(
             "ignore", load_dask("distributed.versions").VersionMismatchWarning
-        )  # what matters is in Order
+        )  # what matters is compared by `compare_versions`
         cluster: Any = address
         try:
             if address == LOCAL:
