@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idn_data.atomic import BusyError
 from idn_data.cluster import tasks
 from idn_data.cluster.scheduler import SHARED, ClusterError, compare_versions, connect, find_scheduler
 from idn_data.cluster.tasks import Deal, await_names, begin_task, examine_workers
@@ -106,7 +108,7 @@ def make_on_cluster(
         Dask is not installed.
     ClusterError
         No cluster, workers that cannot make the same files, or a task that ends each worker that does it.
-    FileExistsError, OSError
+    FileExistsError, BusyError, OSError
         As in `idn_data.lr.make.make_lr`.
     """
     address = find_scheduler(address)
@@ -173,7 +175,19 @@ def make_on_worker(
         made: list[Stored] = []
         for job in jobs:
             tell(len(made) / len(jobs))
-            made.append(store_picture(compute_picture(job, force), force))
+            made.append(_make_patiently(job, force))
     except Exception as error:
         return address, error.with_traceback(None)
     return address, made
+
+
+def _make_patiently(job: Job, force: bool) -> Stored:
+    """Make a picture; wait for a worker of a command that was killed, which may still be at it."""
+    give_up = time.monotonic() + tasks.PATIENCE
+    while True:
+        try:
+            return store_picture(compute_picture(job, force), force)
+        except BusyError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.5)

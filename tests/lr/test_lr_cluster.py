@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
+from idn_data.atomic import BusyError, hold
 from idn_data.cluster import tasks
 from idn_data.cluster.scheduler import ClusterError
 from idn_data.lr import cluster
@@ -173,3 +175,21 @@ def test_a_task_that_ends_each_worker(photos: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(ClusterError, match=r"pictures \d to \d: 1 workers died while making it; give them more memory"):
         make_lr(photos, tmp_path / "out", 2, address="local", workers=1, progress=kill)
     assert not (tmp_path / "out" / cluster.MARK).exists()
+
+
+def test_a_picture_that_another_still_writes_is_waited_for(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job, *_) = plan_lr(photos, tmp_path / "out", 2).jobs
+    job.outputs[0].path.parent.mkdir()
+    monkeypatch.setattr(tasks, "PATIENCE", 0.0)
+    with (
+        hold(job.outputs[0].path),
+        pytest.raises(BusyError, match=r"another idn is writing .*harbour\.png; wait"),
+    ):
+        cluster._make_patiently(job, force=False)
+    monkeypatch.setattr(tasks, "PATIENCE", 60.0)
+    release = ExitStack()
+    release.enter_context(hold(job.outputs[0].path))
+    monkeypatch.setattr(cluster.time, "sleep", lambda _: release.close())
+    assert len(cluster._make_patiently(job, force=False).files) == 1
