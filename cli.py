@@ -898,7 +898,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     type=click.Choice(("tensorflow", "express", "paper")),
     default="tensorflow",
     show_default=True,
-    help="Hyper-parameters: IDN-TensorFlow's; those that give good weights soon; those that reach the paper's level.",
+    help="Hyper-parameters: IDN-TensorFlow's; those for good weights soon; those for the paper's level, on trial.",
 )
 @click.option(
     "--data",

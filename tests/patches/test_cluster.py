@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from support.clusters import start_cluster_of_a_thread
 from support.running import COMMAND
 
 from cli import main
@@ -69,15 +70,8 @@ def serial(photos: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A cluster whose one worker is a thread of this process, so that tests can spoil what it sees."""
-    import logging
-
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None,
-        memory_limit=0, silence_logs=logging.CRITICAL,
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-    ) as here:  # fmt: skip
-        yield here.scheduler_address
+    with start_cluster_of_a_thread() as address:
+        yield address
 
 
 def find_processing(shard: int) -> list[int]:
