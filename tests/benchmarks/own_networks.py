@@ -2,15 +2,14 @@
 
     python tests/benchmarks/own_networks.py --images 291 --set Set5 --minutes 10 --out runs
 
-IDN_DATA names the data root. The kill is by SIGTERM after some seconds of a run of 200 steps; its weights are compared
-bit for bit with those of a run that was left alone.
+IDN_DATA names the data root. The kill is by SIGKILL in a run of 300 steps, once it has been validated twice; its weights
+are compared bit for bit with those of a run that was left alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -32,18 +31,20 @@ def run(*words: object) -> None:
     subprocess.run([*IDN, *map(str, words)], check=True)
 
 
-def resume(name: str, common: list[str], out: Path, seconds: float) -> bool:
-    """Whether a run that was stopped after some seconds ends with the weights of one that was not."""
+def resume(name: str, common: list[str], out: Path) -> bool:
+    """Whether a run that was killed on its way ends with the weights of one that was not."""
     for part in ("whole", "cut"):
         shutil.rmtree(out / f"{name}_{part}", ignore_errors=True)
-    steps = ["--steps", "200", "--quiet"]
+    steps = ["--steps", "300", "--validate-every", "30", "--quiet"]
     run("train", *common, *steps, "--out", out / f"{name}_whole")
     words = [*common, *steps, "--out", str(out / f"{name}_cut")]
     process = subprocess.Popen([*IDN, "train", *words])
-    time.sleep(seconds)
-    process.send_signal(signal.SIGTERM)
+    metrics = out / f"{name}_cut" / "metrics.csv"
+    while process.poll() is None and not (metrics.is_file() and len(metrics.read_text().splitlines()) > 2):
+        time.sleep(0.05)
+    process.kill()
     print(
-        f"stopped: exit code {process.wait()}, final weights there: {(out / f'{name}_cut/final.safetensors').exists()}"
+        f"killed: exit code {process.wait()}, after {metrics.read_text().splitlines()[-1].split(',')[0]} steps or more"
     )
     run("train", *words)
     whole, cut = (load_file(out / f"{name}_{part}" / "final.safetensors") for part in ("whole", "cut"))
@@ -55,21 +56,21 @@ def main() -> None:
     parser.add_argument("--images", default="291")
     parser.add_argument("--set", default="Set5")
     parser.add_argument("--scale", default="4")
-    parser.add_argument("--minutes", default="10")
+    parser.add_argument("--minutes", type=float, default=10.0, help="0: the weights are there")
     parser.add_argument("--photo", type=Path, help="to enlarge")
-    parser.add_argument("--kill-after", type=float, default=15.0, help="seconds")
     parser.add_argument("--out", type=Path, default=Path("runs"))
     asked = parser.parse_args()
     for name, network in NETWORKS.items():
         data = ["--images", asked.images, "--scale", asked.scale, "--lr-patch", "24", "--validate-set", asked.set]
         common = [*data, *network, *CHANNELS[name], "--preset", "express", "--batch", "16"]
         weights = asked.out / name / "final.safetensors"
-        run("train", *common, "--minutes", asked.minutes, "--out", asked.out / name, "--quiet")
+        if asked.minutes:
+            run("train", *common, "--minutes", asked.minutes, "--out", asked.out / name, "--quiet")
         run("evaluate", weights, "bicubic", "--scale", asked.scale, *network, "--set", asked.set, "--protocol", "y")
         if asked.photo:
             run("upscale", asked.photo, "--weights", weights, *network, "--out", asked.out / f"{name}.png", "--force")
         run("export-onnx", weights, *network, "--out", asked.out / f"{name}.onnx", "--force")
-        print(f"{name}: resumed exactly: {resume(name, common, asked.out, asked.kill_after)}", flush=True)
+        print(f"{name}: resumed exactly: {resume(name, common, asked.out)}", flush=True)
 
 
 if __name__ == "__main__":
