@@ -19,7 +19,7 @@ from idn_data.cluster import tasks
 from idn_data.cluster.scheduler import SHARED, ClusterError, compare_versions, connect, find_scheduler
 from idn_data.cluster.tasks import Deal, await_names, begin_task, examine_workers
 from idn_data.lr.making import Stored, compute_picture, store_picture
-from idn_data.lr.record import digest_file
+from idn_data.lr.record import MARK, digest_file
 from idn_data.patches.header import read_versions
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from idn_data.workers import Progress
 
 PICTURES = 4  # of a task
-MARK = ".idn-lr.mark"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from idn_data.atomic import hold, sweep
 from idn_data.lr.making import Computed, Stored, compute_picture, store_picture
 from idn_data.lr.plan import Job, LrPlan, plan_lr
-from idn_data.lr.record import Journal, digest_file
+from idn_data.lr.record import MARK, Journal, digest_file
 from idn_data.lr.reduction import Reduction
 from idn_data.matlab.compiled import load_kernels
 from idn_data.workers import count_workers, map_in_order, map_in_two_steps
@@ -114,6 +114,7 @@ def run_plan(
     plan.out.mkdir(parents=True, exist_ok=True)
     with hold(plan.out), Journal(plan.out) as journal:
         files = [output for job in plan.jobs for output in job.outputs]
+        (plan.out / MARK).unlink(missing_ok=True)  # of a command that was killed
         for output in files:
             sweep(output.path)
         kept = set() if force else _find_finished(plan, journal, threads, progress)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from idn_data.lr.layouts import Output
 
 JOURNAL = ".idn-lr.jsonl"
+MARK = ".idn-lr.mark"  # by which the workers of a cluster know the folder, for the time of a run
 
 
 def digest_file(path: Path) -> str:

@@ -21,7 +21,7 @@ from idn_data.cluster.scheduler import ClusterError
 from idn_data.lr import cluster
 from idn_data.lr.make import LrError, make_lr
 from idn_data.lr.plan import plan_lr
-from idn_data.lr.record import JOURNAL
+from idn_data.lr.record import JOURNAL, MARK
 from idn_data.patches.header import read_versions
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def test_the_command_makes_the_same_pictures_and_keeps_them(
     photos: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    Path("here", MARK).write_text("of a command that was killed")
     make_lr(photos, "here", 2.0)
+    assert not Path("here", MARK).exists()
     for made, kept in ((5, 0), (0, 5), (1, 4)):
         if made == 1:
             Path("there/street.png").unlink()
@@ -94,7 +97,7 @@ def test_a_damaged_picture_and_one_that_stands(photos: Path, tmp_path: Path, add
         make_lr(photos, tmp_path / "out", 2, address=address)
     assert (tmp_path / "out" / "stone.png").read_bytes() == b"a file of the user's"
     made = make_lr(photos, tmp_path / "out", 2, address=address, force=True)
-    assert made.made == 5 and not (tmp_path / "out" / cluster.MARK).exists()
+    assert made.made == 5 and not (tmp_path / "out" / MARK).exists()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_a_task_that_ends_each_worker(photos: Path, tmp_path: Path, monkeypatch:
 
     with pytest.raises(ClusterError, match=r"pictures \d to \d: 1 workers died while making it; give them more memory"):
         make_lr(photos, tmp_path / "out", 2, address="local", workers=1, progress=kill)
-    assert not (tmp_path / "out" / cluster.MARK).exists()
+    assert not (tmp_path / "out" / MARK).exists()
 
 
 def test_a_picture_that_another_still_writes_is_waited_for(
