@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SKIPPED = 10  # steps that are not measured: the first ones compile and allocate
 LOOK_STEPS = 50  # between looks at the loss, which make a GPU wait
+MARKS = 16  # times in a limit that the speed is measured again
 
 
 class Due(NamedTuple):
@@ -67,7 +68,7 @@ class Clock:
     Parameters
     ----------
     run : RunState
-        Its `seconds` were spent by earlier sessions. `measure` sets its `steps` and `open_end`.
+        Its `seconds` were spent by earlier sessions. `measure` sets its `steps`, to `most` at most, and `open_end`.
     config : Config
         A cosine is made to end at the limit; any other schedule is cut off there.
     minutes : float
@@ -81,8 +82,9 @@ class Clock:
         self._run, self._limit, self._device = run, 60 * minutes if minutes else math.inf, device
         self._cosine = config.schedule == "cosine"
         self._began = self._resumed = self._measured = self.now
-        self._first = self._resumed_step = run.step
+        self._first = self._resumed_step = self._measured_step = run.step
         self._aside = self._pause = 0.0  # seconds of validating and saving: since `_measured`, and the last time
+        self._mark = 0  # the sixteenth of the limit after which the speed is measured next
 
     def tick(self) -> None:
         """A step is done."""
@@ -106,20 +108,36 @@ class Clock:
         return min((self._run.steps - self._run.step) * self.pace, max(0.0, self.count_left()))
 
     def measure(self, cadence: Cadence) -> None:
-        """Once in a cosine with a limit: see how long steps and validations take, and let it end at the limit.
+        """In a cosine with a limit: see how long steps and validations take, and let it end at the limit.
 
-        It goes down to zero at the last step, so its length must be known early; it is kept with the run.
+        It goes down until the last step, so its length must be known early. It is measured after the first steps, and
+        again at each of `MARKS`, since other programs may have slowed those. From three quarters of its steps on, where
+        the last loss may have begun, it stays and is kept with the run.
         """
         run, measured = self._run, self.now - self._measured
         if not self._cosine or math.isinf(self._limit) or not run.open_end:
             return
-        if run.step == self._first + SKIPPED:
-            self._resumed, self._resumed_step, self._measured, self._aside = self.now, run.step, self.now, 0.0
-        elif run.step > self._first + SKIPPED + 2 and agree(int(measured > min(20, self._limit / 20)), self._device):
-            each = (measured - self._aside) / (run.step - self._first - SKIPPED)
+        taken = run.step - self._first - SKIPPED
+        if taken == 0:
+            self._resumed, self._resumed_step = self.now, run.step
+            self._measured, self._measured_step, self._aside = self.now, run.step, 0.0
+        elif self._mark and run.step >= run.steps - run.steps // 4:
+            run.open_end = False
+        elif taken > 2 and (not self._mark or run.step % 10 == 0) and agree(self._is_due(measured), self._device):
+            each = (measured - self._aside) / (run.step - self._measured_step)
             each += self._pause / cadence.count_steps(each)
             fit = agree(max(0, int(self.count_left() * 0.97 / each)), self._device)
-            run.steps, run.open_end = min(run.steps, run.step + fit), False
+            run.steps = min(run.most, run.step + fit)
+            self._mark = agree(1 + self._count_marks(), self._device)
+            self._measured, self._measured_step, self._aside = self.now, run.step, 0.0
+
+    def _is_due(self, measured: float) -> int:
+        """1 where the next mark is passed, and the steps of long enough were measured for it."""
+        return int(measured > min(20, self._limit / 20) and self._count_marks() >= self._mark)
+
+    def _count_marks(self) -> int:
+        """Marks that are passed."""
+        return int(MARKS * (1 - self.count_left() / self._limit))
 
     def resume(self, due: Due) -> None:
         """Go on after what was due; what it took is no part of the pace."""

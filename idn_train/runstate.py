@@ -43,8 +43,8 @@ class RunState:
     The state is one safetensors file: weights, their moving average, the optimizers' moments, and JSON with the step.
     The order of patches follows from seed and epoch, so nothing else is random.
 
-    `step` of `steps` are done, `seconds` were spent by earlier sessions, `best` is a PSNR in dB, or None. `open_end`:
-    the length of a cosine schedule under ``--minutes`` is still to be measured.
+    `step` of `steps` are done, `most` were asked for, `seconds` were spent by earlier sessions, `best` is a PSNR in dB,
+    or None. `open_end`: the length of a cosine schedule under ``--minutes`` is not settled yet.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class RunState:
                 del self.identity[name]
         self.step, self.seconds, self.open_end = 0, 0.0, True
         self.best: float | None = None
-        self.steps = config.steps or config.epochs * (len(patches) // config.batch)
+        self.steps = self.most = config.steps or config.epochs * (len(patches) // config.batch)
         self.rows: list[dict[str, str]] = []
 
     def resume(self) -> None:

@@ -71,7 +71,7 @@ def train(
         Weights to start from; of another scale, all but the transposed convolution are taken.
     minutes : float
         Stop after so long, counting earlier sessions of the run; 0 for no limit. The cosine schedule then ends about
-        there: its length is measured once, in the first steps, and kept with the run.
+        there: its length is measured in the first steps, again on the way, and kept with the run.
     compiled : bool
         Through `torch.compile`; on one GPU, with the whole step as one CUDA graph.
     cadence : Cadence
@@ -114,7 +114,7 @@ def train(
             run.step += 1
 
             clock.tick()
-            clock.measure(cadence)  # of a cosine under a limit, once, how many steps it is to have
+            clock.measure(cadence)  # of a cosine under a limit: how many steps it is to have
             if world == 1 or run.step % 10 == 0:
                 stopped = bool(agree(int(hooks.stop is not None and hooks.stop()), device))
                 if agree(int(clock.is_over()), device):

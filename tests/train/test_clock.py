@@ -21,6 +21,7 @@ class Run:
     steps: int = 1_000_000
     seconds: float = 0.0
     open_end: bool = True
+    most: int = 1_000_000
 
 
 class Time:
@@ -84,20 +85,50 @@ def test_the_pace_leaves_out_what_is_beside_the_steps(time: Time) -> None:
 def test_a_cosine_ends_at_its_limit(time: Time, minutes_of_validation: float, steps: int) -> None:
     """Steps of 2 s and validations of 10 s, after a first step of 50 s; the run before took 100 s."""
     run, began = Run(seconds=100.0), time.now
+    measured: list[int] = []
     clock = make_clock(run, minutes=60)
     cadence = Cadence(validate_steps=steps, validate_minutes=minutes_of_validation).settle(7)
-    measured = 0
     while run.step < run.steps:
         run.step, time.now = run.step + 1, time.now + (2 if run.step else 50)
         clock.tick()
         clock.measure(cadence)
-        measured = measured or (0 if run.open_end else run.step)
+        measured = measured or ([run.step] if run.steps < run.most else [])
         due = cadence.ask(clock, run.step, run.step >= run.steps, False)
         if due.validate:
             time.now += 10
         clock.resume(due)
-    assert 12 < measured < 30
+    assert 12 < measured[0] < 30
+    assert not run.open_end
     assert 3600 * 0.93 < 100 + time.now - began < 3600 * 1.005
+
+
+@pytest.mark.parametrize(("slow_from", "slow_until"), [(0.0, 60.0), (0.0, 300.0), (200.0, 400.0)])
+def test_other_programs_do_not_set_the_end(time: Time, slow_from: float, slow_until: float) -> None:
+    """A quarter of an hour of steps of a second, which take three while another program runs."""
+    run, began, steps = Run(), time.now, set[int]()
+    clock, cadence = make_clock(run, minutes=15), Cadence(validate_steps=1_000)
+    while run.step < run.steps:
+        run.step, time.now = run.step + 1, time.now + (3 if slow_from <= time.now - began < slow_until else 1)
+        clock.tick()
+        clock.measure(cadence)
+        steps.add(run.steps)
+        clock.resume(cadence.ask(clock, run.step, run.step >= run.steps, False))
+    assert len(steps) > 2, "measured again"
+    assert 900 * 0.93 < time.now - began < 900 * 1.005
+
+
+def test_no_more_steps_than_were_asked_for(time: Time) -> None:
+    run = Run(steps=100, most=100)
+    clock, cadence = make_clock(run, minutes=60), Cadence(validate_steps=1_000)
+    lengths = set()
+    while run.step < run.steps:
+        run.step, time.now = run.step + 1, time.now + (60 if run.step < 15 else 1)
+        clock.tick()
+        clock.measure(cadence)
+        lengths.add(run.steps)
+        clock.resume(cadence.ask(clock, run.step, run.step >= run.steps, False))
+    assert min(lengths) < 100
+    assert run.step == 100
 
 
 def test_other_schedules_are_cut_off(time: Time) -> None:
