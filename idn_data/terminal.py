@@ -74,20 +74,25 @@ class TrainingLine:
 
 
 def load_kernels_aloud(quiet: bool, *more: str) -> None:
-    """Load the kernels, and `more` modules; the first time on a machine they are compiled: seconds, and it is said."""
-    from threading import Timer
+    """Load the kernels, and `more` modules. Where numba compiles them (the first time on a machine), it is said."""
+    from numba.core.event import Listener, install_listener
 
     from idn_data.matlab.compiled import explain_cache, load_kernels
 
-    said = "compiling the resize kernels, once on this machine"
-    timer = Timer(1.5, lambda: None if quiet else click.echo(said, err=True))
-    timer.start()
-    try:
-        load_kernels()
-        for module in ("idn_data.matlab.kernels8", "idn_data.patches.kernels", *more):
+    class Compilation(Listener):
+        said = quiet
+
+        def on_start(self, event: object) -> None:
+            if not self.said:
+                click.echo("compiling the resize kernels, once on this machine", err=True)
+            self.said = True
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    with install_listener("numba:compile", Compilation()):  # not heard where they come from the cache
+        for module in ("idn_data.matlab.kernels", "idn_data.matlab.kernels8", "idn_data.patches.kernels", *more):
             load_kernels(module)
-    finally:
-        timer.cancel()
     if (note := explain_cache()) and not quiet:
         click.echo(note, err=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+PATIENCE = 5.0  # seconds to wait in silence
+_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 _unkept: list[str] = []  # what `explain_cache` says
 
 
@@ -83,13 +86,18 @@ def find_private_folder() -> Path | None:
 @contextlib.contextmanager
 def _one_process_at_a_time(private: Path | None) -> Iterator[None]:
     """Hold the lock of this installation, where there is a folder for it and its file system has locks."""
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     here = hashlib.sha256(os.fsencode(Path(__file__).resolve())).hexdigest()[:12]
     with contextlib.ExitStack() as stack:
         if private is not None:
             with contextlib.suppress(OSError, NotImplementedError):
-                stack.enter_context(FileLock(private / f"kernels-{here}.lock"))
+                lock = FileLock(private / f"kernels-{here}.lock")
+                try:
+                    stack.enter_context(lock.acquire(PATIENCE))
+                except Timeout:
+                    _LOG.warning("waiting for another process of idn, which compiles the resize kernels")
+                    stack.enter_context(lock.acquire())
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -15,6 +16,7 @@ from numba import config
 from numba.core import caching
 
 from idn_data.matlab import compiled
+from idn_data.terminal import load_kernels_aloud
 
 KERNELS = """
 from numba import njit, types
@@ -25,8 +27,16 @@ def double(value):
 """
 
 
+@pytest.fixture(scope="module")
+def loaded() -> None:
+    """idn's own kernels, from where numba keeps them, before it may no longer."""
+    load_kernels_aloud(True)
+
+
 @pytest.fixture
-def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+def kernels(
+    loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """The name of a small module of kernels, on a machine where numba may write among the temporary files alone."""
     name = f"kernels_of_{request.node.name.partition('[')[0]}"
     (tmp_path / "package").mkdir()
@@ -128,3 +138,31 @@ def test_other_errors_of_a_module_stay_as_they_are(
     with pytest.raises(RuntimeError, match="a fault of its own"):
         compiled.load_kernels(kernels)
     assert compiled.explain_cache() is None
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="without the JIT nothing is compiled")
+def test_a_compilation_is_said_when_there_is_one(kernels: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """However long it takes to read kernels that are there: a slow machine is not told that they are compiled."""
+    for said in (["compiling the resize kernels, once on this machine"], []):
+        load_kernels_aloud(False, kernels)
+        lines = capsys.readouterr().err.splitlines()
+        assert [line for line in lines if line.startswith("compiling")] == said
+        del sys.modules[kernels]
+        compiled.load_kernels.cache_clear()
+    compiled._unkept.clear()
+    load_kernels_aloud(True, kernels)
+    assert capsys.readouterr().err == ""
+
+
+def test_who_waits_for_another_process_is_told(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, said = contextlib.ExitStack(), []
+
+    def warn(text: str) -> None:
+        said.append(text)
+        other.close()  # the other process is through
+
+    monkeypatch.setattr(compiled._LOG, "warning", warn)
+    monkeypatch.setattr(compiled, "PATIENCE", 0.05)
+    other.enter_context(compiled._one_process_at_a_time(compiled.find_private_folder()))
+    assert compiled.load_kernels(kernels).double(21) == 42
+    assert said == ["waiting for another process of idn, which compiles the resize kernels"]
