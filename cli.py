@@ -664,7 +664,10 @@ def make_test_command(
 @click.option("--lr", type=click.Path(path_type=Path), metavar="DIR", help="LR pictures to take, instead of made ones.")
 @click.option("--self-ensemble", is_flag=True, help="Networks: mean of 8 orientations.")
 @click.option(
-    "--save-images", type=click.Path(path_type=Path), metavar="DIR", help="Also save the SR images, in colour."
+    "--save-images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also save the SR images, in colour. Their border is the protocols'; of unlike ones, symmetric.",
 )
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the scores as CSV; - is standard output.")
 @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the published and these side by side.")
@@ -750,7 +753,10 @@ def evaluate_command(
 
 @main.command("score", short_help="Score anybody's SR pictures.")
 @click.argument("sr", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SR...")
-@click.option("--gt", multiple=True, required=True, type=click.Path(path_type=Path), help="The GT: folder or file.")
+@click.option(
+    "--gt", multiple=True, required=True, type=click.Path(path_type=Path), metavar="SET|PATH",
+    help="Repeatable: the GT: a known set, a folder or a file.",
+)  # fmt: skip
 @click.option("--scale", type=click.FloatRange(0, min_open=True), required=True, help="Of the SR, such as 4.")
 @click.option(
     "--protocol", "protocols", type=click.Choice(("float", "uint8", "y", "rgb")), multiple=True,
@@ -766,12 +772,14 @@ def evaluate_command(
 @click.option("--csv", "csv_file", metavar="FILE", help="Write all scores as CSV; - is standard output.")
 @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the table as Markdown.")
 @workers_option
+@data_root_option
 @json_option
 @quiet_option
 def score_command(
     sr: tuple[Path, ...], gt: tuple[Path, ...], scale: float, protocols: tuple[Any, ...], border: int | None,
     methods: tuple[str, ...], crop_gt: bool, partial: bool, published: bool, per_image: bool, dry_run: bool,
-    csv_file: str | None, markdown_file: str | None, workers: int | None, json_file: str | None, quiet: bool,
+    csv_file: str | None, markdown_file: str | None, workers: int | None, data_root: Path | None,
+    json_file: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Score SR pictures from anywhere against their GT. Each folder of SR is a method, and a column.
 
@@ -792,10 +800,13 @@ def score_command(
       idn score results/RCAN results/EDSR --gt Set5 --scale 4 --protocol y --protocol rgb --per-image
       idn score sr/ --gt DIV2K_valid_HR --scale 2 --protocol rgb --dry-run
     """
+    from idn_data.images.sets import find_data_root, find_set
     from idn_data.scores import scoring
     from idn_data.scores.tables import format_method_rows, format_methods, format_pairs
 
-    plan = scoring.plan_scores(sr, gt, scale, methods=methods, crop_gt=crop_gt, partial=partial)
+    root = find_data_root(data_root)
+    truth = [path if path.exists() else find_set(str(path), root) for path in gt]
+    plan = scoring.plan_scores(sr, truth, scale, methods=methods, crop_gt=crop_gt, partial=partial)
     if not quiet:
         for note in plan.notes:
             click.echo(note, err=True)
@@ -806,6 +817,10 @@ def score_command(
     with ProgressBar(quiet) as progress:
         scores = scoring.score_plan(plan, protocols, border=border, workers=workers, progress=progress)
     rows = scores + (scoring.find_published_rows(scores) if published else [])
+    if published and len(rows) == len(scores) and not quiet:
+        click.echo(
+            "nothing published stands beside: that is of a whole known set, at its scales and protocols", err=True
+        )
     taken = [
         write_json(json_file, [score.row() for score in scores]),
         write_output(csv_file, format_method_rows(scores)),

@@ -16,7 +16,7 @@ from idn_data.images.sets import read_published
 from idn_data.matlab.weights import check_boundary
 from idn_data.scores.colour import check_protocols, upscale_pair
 from idn_data.scores.protocols import DEFAULT_PROTOCOLS, ProtocolName, find_protocol, score
-from idn_data.scores.sets import check_sizes
+from idn_data.scores.sets import check_set_names, check_sizes
 from idn_data.scores.testset import TestPair, change_boundary, compose_result
 from idn_data.workers import count_workers, map_in_order
 
@@ -191,7 +191,7 @@ def evaluate_sets(
     boundary : {"symmetric", "replicate"}, optional
         Both as `evaluate` takes them.
     save_to : path, optional
-        Folder for the SR images, see `save_results`.
+        Folder for the SR images, see `save_results`; of the border of the protocols where they share one.
     force : bool
         Replace SR images that are there.
     workers : int, optional
@@ -206,8 +206,11 @@ def evaluate_sets(
     Raises
     ------
     FileExistsError, ValueError
-        An SR image is there, two would have one name, or an image is too small; found before anything is computed.
+        An SR image is there, two sets or SR images would have one name, or an image is too small; found before
+        anything is computed.
     """
+    check_set_names(test_sets)
+    borders = {boundary or find_protocol(name).boundary for name in protocols}
     work = [(method, test_set, scale) for test_set in test_sets for method, scales in methods for scale in scales]
     if save_to:
         targets = [path for job in work for path in name_results(*job, save_to)]
@@ -226,7 +229,8 @@ def evaluate_sets(
         scores += found
         rows += images
         if save_to:
-            save_results(*job, save_to, boundary=boundary, force=force, progress=progress)
+            saved = next(iter(borders)) if len(borders) == 1 else None
+            save_results(*job, save_to, boundary=saved, force=force, progress=progress)
     return scores, rows
 
 

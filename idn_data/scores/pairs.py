@@ -12,6 +12,7 @@ Four rules are tried in this order, and the first that gives every picture exact
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class PairError(ValueError):
 
 @dataclass(frozen=True)
 class Pair:
-    """An SR picture and its GT; `name` is what both names share."""
+    """An SR picture and its GT; `name` is GT's without what layouts add, the same for every method."""
 
     name: str
     sr: Path
@@ -69,10 +70,11 @@ class Pairing:
         return {"method": self.method, "rule": self.rule, "pairs": pairs, "alone": [str(p) for p in self.alone]}
 
 
-def group_pictures(paths: Sequence[Path | str]) -> dict[str, list[Path]]:
+def group_pictures(paths: Sequence[Path | str], methods: Sequence[str] = ()) -> dict[str, list[Path]]:
     """Pictures by method: each folder is a method, and so are the single files that share a folder.
 
-    A method is named after its folder; where that is a scale or a known set (``RCAN/Set5/x4``), after the folder above.
+    A method has the name that `methods` gives it. Without, it is named after its folder; where that is a scale or a
+    known set (``RCAN/Set5/x4``), after the folder above.
 
     Raises
     ------
@@ -80,6 +82,8 @@ def group_pictures(paths: Sequence[Path | str]) -> dict[str, list[Path]]:
         No such folder or file, or no image in a folder.
     PairError
         Two folders have one name.
+    ValueError
+        Another number of `methods` than of folders, or two alike.
     """
     groups: dict[Path, list[Path]] = {}
     for path in map(Path, paths):
@@ -89,14 +93,16 @@ def group_pictures(paths: Sequence[Path | str]) -> dict[str, list[Path]]:
             groups.setdefault(path.resolve().parent, []).append(path)
         else:
             raise FileNotFoundError(f"no such picture or folder: {path}; name the folder of the SR pictures")
-    named: dict[str, list[Path]] = {}
-    for folder, files in groups.items():
-        name = next((p.name for p in (folder, *folder.parents) if not _says_nothing(p.name)), folder.name)
-        if name in named:
-            remedies = {"methods": ", or name the methods with --method"}
-            raise PairError(f"two folders are called {name!r}; rename one", remedies=remedies)
-        named[name] = sorted(dict.fromkeys(files), key=lambda p: p.name)
-    return named
+    names = [next((p.name for p in (f, *f.parents) if not _says_nothing(p.name)), f.name) for f in groups]
+    if methods and (len(methods) != len(names) or len(set(methods)) != len(methods)):
+        raise ValueError(
+            f"{len(methods)} names for {len(names)} methods ({', '.join(names)}); give one --method for each"
+        )
+    if twice := [name for name in names if names.count(name) > 1 and not methods]:
+        remedies = {"methods": ", or name the methods with --method"}
+        raise PairError(f"two folders are called {twice[0]!r}; rename one", remedies=remedies)
+    sorted_files = (sorted(dict.fromkeys(files), key=lambda p: p.name) for files in groups.values())
+    return dict(zip(methods or names, sorted_files, strict=True))
 
 
 def _says_nothing(name: str) -> bool:
@@ -131,7 +137,7 @@ def pair_pictures(
         A picture has no partner or several, by the rule that pairs most of them.
     """
     if len(sr) == len(gt) == 1:
-        return Pairing(method, "one picture each", (Pair(gt[0].stem, sr[0], gt[0]),))
+        return Pairing(method, "one picture each", (Pair(strip_name(gt[0].stem, _WORDS, scale), sr[0], gt[0]),))
     best: tuple[Pairing, list[str]] | None = None
     for rule, words in zip(RULES, _list_words(method, sr, scale), strict=True):
         found, faults = _match(sr, gt, scale, words)
@@ -181,9 +187,11 @@ def _match(
         return stem if words is None else strip_name(stem, words, scale)
 
     pairs, faults = [], []
+    plain = Counter(strip_name(path.stem, _WORDS, scale) for path in gt)
     for name, (gts, srs) in group_by_name(gt, sr, name_gt, name_sr).items():
         if len(gts) == len(srs) == 1:
-            pairs.append(Pair(name, srs[0], gts[0]))
+            short = strip_name(gts[0].stem, _WORDS, scale)
+            pairs.append(Pair(short if plain[short] == 1 else gts[0].stem, srs[0], gts[0]))
         elif gts and srs:
             many, what = (srs, "SR") if len(srs) > 1 else (gts, "GT")
             faults.append(f"{name}: {len(many)} {what} pictures, {', '.join(p.name for p in many[:3])}")

@@ -110,13 +110,10 @@ def plan_scores(
     """
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale must be a positive number; got {scale}")
-    groups = group_pictures(sr)
-    if methods:
-        if len(methods) != len(groups) or len(set(methods)) != len(methods):
-            raise ValueError(
-                f"{len(methods)} names for {len(groups)} methods ({', '.join(groups)}); give one --method for each"
-            )
-        groups = dict(zip(methods, groups.values(), strict=True))
+    groups = group_pictures(sr, methods)
+    for path in map(Path, gt):
+        if not path.exists():
+            raise FileNotFoundError(f"no such picture or folder: {path}; name the folder of the GT pictures")
     truth = [p for path in map(Path, gt) for p in (list_images(path) if path.is_dir() else [path])]
     pairings = tuple(pair_pictures(name, files, truth, scale, partial=partial) for name, files in groups.items())
     faults, notes = [], []
@@ -193,7 +190,7 @@ def score_plan(
     for pairing in plan.pairings:
 
         def measure(pair: Pair, method: str = pairing.method) -> list[PictureScore]:
-            sr, gt = _read_pair(pair)
+            sr, gt = read_pair(pair)
             scores = []
             for name in protocols:
                 one, other = (sr, gt) if name in ("y", "rgb") else (_take_y(sr), _take_y(gt))
@@ -257,7 +254,7 @@ def score_pictures(
     return score_plan(plan, protocols, border=border, workers=workers)
 
 
-def _read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """SR and GT of one size and kind: GT is cut to SR's; grey beside colour becomes three equal channels."""
     sr, gt = read_image(pair.sr), read_image(pair.gt)
     gt = gt[: sr.shape[0], : sr.shape[1]]
@@ -271,9 +268,10 @@ def _take_y(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find_published_rows(scores: Sequence[MethodScore]) -> list[MethodScore]:
-    """The published figures of the same set, scale and protocols, as rows of their own."""
-    held = read_published()
-    rows = []
+    """The published figures of the same set, scale and protocols, as rows of their own; only beside whole sets."""
+    held, registry, rows = read_published(), read_registry(), []
+    if any(s.images != len(registry.get(s.set, ())) for s in scores):
+        return []
     for first in {(s.set, s.scale, s.protocol): s for s in scores}.values():
         for method in find_protocol(first.protocol).published:
             values = held.get((first.set, math.floor(first.scale), method))

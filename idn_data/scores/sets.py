@@ -135,6 +135,13 @@ def open_set(name: str, root: Path, workers: int | None = None, progress: Progre
     return TestSet(known or folder.resolve().name, folder, digest, known is not None, False, paths, sizes)
 
 
+def check_set_names(test_sets: Sequence[TestSet]) -> None:
+    """Refuse two sets of one name, whose scores would stand in one row; ValueError names them."""
+    names = [test_set.name for test_set in test_sets]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two sets are called {twice[0]}; name each set once, or rename a folder")
+
+
 def check_sizes(test_set: TestSet, scale: int, protocols: Sequence[ProtocolName]) -> None:
     """Refuse a set with images too small for a protocol, before anything is computed.
 

@@ -156,7 +156,9 @@ def format_methods(scores: Sequence[MethodScore], per_picture: bool = False, *, 
         for picture in pictures:
             held = [next((p for p in s.pictures if p.picture == picture), None) for s in mine]
             rows.append([picture, *(_pair((p.psnr, p.ssim) if p else None) for p in held)])
-        rows.append([f"mean of {first.images}", *(_pair((s.psnr, s.ssim)) for s in mine)])
+        counts = [str(s.images) for s in mine if s.pictures]  # unlike where pictures without a partner were left out
+        label = f"mean of {counts[0] if len(set(counts)) == 1 else ', '.join(counts)}"
+        rows.append([label, *(_pair((s.psnr, s.ssim)) for s in mine)])
         head = [f"{first.set} x{first.scale:g}", *(s.method for s in mine)]
         title = f"protocol {name}: {formula}; {first.border} pixels shaved off each side"
         blocks.append(f"{title}\n\n{_format_markdown(head, rows, 1) if markdown else format_table(head, rows)}")

@@ -15,6 +15,7 @@ from idn_data.scores.colour import COLOUR_PROTOCOLS, keep_protocols
 from idn_data.scores.figure import make_panels
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import DEFAULT_PROTOCOLS
+from idn_data.scores.sets import check_set_names
 from idn_train.report.page import Picture, format_page
 from idn_train.report.runs import Run
 
@@ -114,9 +115,7 @@ def make_report(
     """
     if not networks:
         raise ValueError("a report needs a network; name the folder of a run or a weight file")
-    names = [test_set.name for test_set in test_sets]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"two sets are called {twice[0]}; name each set once, or rename a folder")
+    check_set_names(test_sets)
     scores: Scores = {}
     pictures = []
     for scale in sorted({run.scale for run, _ in networks}):

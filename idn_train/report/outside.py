@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from idn_data.images.decode import read_image
-from idn_data.images.variants import modcrop
 from idn_data.matlab.color import rgb2y
 from idn_data.pictures import Panel
 from idn_data.scores.benchmark import Score, evaluate, find_published
@@ -16,7 +12,7 @@ from idn_data.scores.colour import keep_protocols
 from idn_data.scores.figure import make_panels
 from idn_data.scores.methods import BICUBIC
 from idn_data.scores.protocols import DEFAULT_PROTOCOLS, find_protocol, score
-from idn_data.scores.scoring import MethodScore, ScorePlan, plan_scores, score_plan
+from idn_data.scores.scoring import MethodScore, ScorePlan, plan_scores, read_pair, score_plan
 from idn_train.report.make import SHOWN, cut_panels
 from idn_train.report.page import Picture, format_page
 from idn_train.report.runs import Run
@@ -87,7 +83,7 @@ def report_pictures(
     if not paths or test_set.mat:
         what = f"{test_set.name} is of .mat files" if paths else "no SR pictures were named"
         raise ValueError(f"{what}; name folders of SR pictures, and with --gt the folder of their GT pictures")
-    plan = plan_scores(paths, test_set.paths, scale, crop_gt=True)
+    plan = _rename_methods(plan_scores(paths, test_set.paths, scale, crop_gt=True))
     names = [pairing.method for pairing in plan.pairings]
     for run, _ in networks:
         if run.scale != scale or run.name in names:
@@ -106,6 +102,13 @@ def report_pictures(
     return format_page([*runs, *(run for run, _ in networks)], scores, pictures)
 
 
+def _rename_methods(plan: ScorePlan) -> ScorePlan:
+    """The plan with no method under a name that the page itself has."""
+    own = ("GT", BICUBIC.name)
+    mine = (replace(p, method=f"{p.method} (pictures)") if p.method in own else p for p in plan.pairings)
+    return replace(plan, pairings=tuple(mine))
+
+
 def _convert(mine: MethodScore, test_set: TestSet, scale: int) -> Score:
     """The score of pictures as one of a method on the set."""
     published = find_published(test_set.name, scale, mine.method, mine.protocol)
@@ -121,17 +124,26 @@ def _convert(mine: MethodScore, test_set: TestSet, scale: int) -> Score:
 def _describe(pairing: Pairing, scale: int) -> Run:
     """A method of pictures as one of the page's columns: where they lie, and how they were paired."""
     folder = pairing.pairs[0].sr.parent
-    facts = {"file": str(folder), "scale": scale, "pictures": len(pairing.pairs), "paired by": pairing.rule}
+    facts = {
+        "network": "pictures",
+        "file": str(folder),
+        "scale": scale,
+        "pictures": len(pairing.pairs),
+        "paired by": pairing.rule,
+    }
     return Run(pairing.method, folder, scale, facts)
 
 
 def _choose(plan: ScorePlan, shown: Sequence[str]) -> list[str]:
-    """Names of the pictures to show."""
-    there = [pair.name for pair in plan.pairings[0].pairs]
+    """Names of the pictures to show: as the pairs have them, or as the GT files do."""
+    there = {pair.name: pair.gt for pair in plan.pairings[0].pairs}
+    known = {gt.stem: name for name, gt in there.items()} | {name: name for name in there}
     for name in shown:
-        if name not in there:
-            raise ValueError(f"no picture {name!r}; one of {', '.join(there[:8])}{' …' if len(there) > 8 else ''}")
-    return list(shown) or [name for name in SHOWN if name in there] or there[: len(SHOWN)]
+        if name not in known:
+            raise ValueError(
+                f"no picture {name!r}; one of {', '.join(list(there)[:8])}{' …' if len(there) > 8 else ''}"
+            )
+    return [known[name] for name in shown] or [n for n in SHOWN if n in there] or list(there)[: len(SHOWN)]
 
 
 def _show(name: str, plan: ScorePlan, scale: int, methods: Sequence[Method]) -> Picture:
@@ -139,12 +151,10 @@ def _show(name: str, plan: ScorePlan, scale: int, methods: Sequence[Method]) -> 
     pairs = {p.method: next((pair for pair in p.pairs if pair.name == name), None) for p in plan.pairings}
     gt: Path = next(pair.gt for pair in pairs.values() if pair)
     panels = make_panels(gt, scale, methods)
-    truth = modcrop(read_image(gt), scale)
     for method, pair in pairs.items():
         if pair is not None:
-            sr = read_image(pair.sr)
-            y, wanted = (a if a.ndim == 2 else rgb2y(a) for a in (sr, truth[: sr.shape[0], : sr.shape[1]]))
-            psnr, ssim = score(y, wanted, scale, "float")
-            shown = np.repeat(sr[:, :, None], 3, axis=2) if sr.ndim < truth.ndim else sr
-            panels.append(Panel(method, shown, f"{psnr:.2f} dB / {ssim:.4f}"))
-    return cut_panels(name, scale, panels)
+            sr, truth = read_pair(pair)  # of one size and kind
+            psnr, ssim = score(*(a if a.ndim == 2 else rgb2y(a) for a in (sr, truth)), scale, "float")
+            panels.append(Panel(method, sr, f"{psnr:.2f} dB / {ssim:.4f}"))
+    height, width = (min(panel.image.shape[axis] for panel in panels) for axis in (0, 1))  # SR may be cut, or not
+    return cut_panels(name, scale, [replace(panel, image=panel.image[:height, :width]) for panel in panels])

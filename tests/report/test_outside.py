@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +16,8 @@ from support.htmlpages import read_page, read_tables, say
 
 from cli import main
 from idn_data import score_pictures
+from idn_data.scores.pairs import PairError
+from idn_data.scores.scoring import plan_scores, score_plan
 from idn_data.scores.sets import open_set
 from idn_train.report.outside import report_pictures, split_paths
 
@@ -44,6 +49,50 @@ def test_the_page_has_their_scores_and_pictures(folders: Path) -> None:
         assert any(f"{row.psnr:.2f}" in cell for cell in cells), row.method
         assert row.method in text
     assert "a" in text and len(list(root.iter("img"))) >= 4  # GT, bicubic, and both
+
+
+def find_caption(page: str, method: str) -> str:
+    """What stands under a picture of a method."""
+    text = say(read_page(page))
+    return re.findall(rf"{re.escape(method)}\s+([\d.]+|Inf|inf) dB", text)[-1]
+
+
+def test_colour_pictures_of_grey_gt_have_the_score_of_the_table(folders: Path) -> None:
+    """As most frameworks save a grey picture. The table's float score is the caption's."""
+    grey = np.array(Image.open(folders / "sharp" / "b_x4.png"))
+    Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2)).save(folders / "sharp" / "b_x4.png")
+    page = report_pictures([folders / "sharp"], open_set(str(folders / "gt"), folders), 4, shown=["b"])
+    plan = plan_scores([folders / "sharp"], [folders / "gt"], 4, crop_gt=True)
+    wanted = next(p.psnr for p in score_plan(plan, ("float",))[0].pictures if p.picture == "b")
+    assert find_caption(page, "sharp") == f"{wanted:.2f}"
+
+
+@pytest.mark.parametrize("rows", [51, 50, 49, 48, 47])
+def test_pictures_of_any_size_that_can_be_scored(folders: Path, rows: int) -> None:
+    """GT of 51 rows, at x4: SR of them all, or of fewer."""
+    whole = np.array(Image.open(folders / "gt" / "a.png"))
+    Image.fromarray(whole[:rows] // 4 * 4).save(folders / "sharp" / "a_x4.png")
+    gt = open_set(str(folders / "gt"), folders)
+    if rows == 47:
+        with pytest.raises(PairError, match="1 pictures cannot be scored"):
+            report_pictures([folders / "sharp"], gt, 4)
+        return
+    page = report_pictures([folders / "sharp", folders / "coarse"], gt, 4, shown=["a"])
+    assert "sharp: pictures ×4" in say(read_page(page))
+    heights = {Image.open(BytesIO(b64decode(found))).height for found in re.findall(r"base64,([^\"']+)", page)}
+    assert heights == {48}
+
+
+def test_names_of_the_page_itself_are_changed(folders: Path) -> None:
+    """Pictures in a folder called bicubic do not take the place of the page's own baseline."""
+    (folders / "coarse").rename(folders / "bicubic")
+    gt = open_set(str(folders / "gt"), folders)
+    page = report_pictures([folders / "bicubic", folders / "sharp"], gt, 4, shown=["a"])
+    alone = report_pictures([folders / "sharp"], gt, 4, shown=["a"])
+    row = [r for table in read_tables(read_page(alone)) for r in table if r and r[0].lower() == "bicubic"]
+    both = [r for table in read_tables(read_page(page)) for r in table if r and r[0].lower() == "bicubic"]
+    assert row and row == both
+    assert "bicubic (pictures)" in say(read_page(page))
 
 
 def test_with_a_network_beside(folders: Path) -> None:

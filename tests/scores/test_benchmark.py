@@ -19,7 +19,7 @@ from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import BOUNDARIES
 from idn_data.patches.recipe import SCALES
 from idn_data.scores import protocols
-from idn_data.scores.benchmark import evaluate, find_published
+from idn_data.scores.benchmark import evaluate, evaluate_sets, find_published
 from idn_data.scores.maketest import make_test
 from idn_data.scores.methods import BICUBIC, Method, upscale_bicubic
 from idn_data.scores.pairs import PairError
@@ -405,3 +405,31 @@ def test_lr_pictures_that_do_not_fit(lr_set: TestSet, tmp_path: Path) -> None:
         attach_lr(lr_set, tmp_path / "lr", 4)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         attach_lr(lr_set, tmp_path / "none", 4)
+
+
+def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Their scores would stand in one row: ``benchmark/Set5/HR`` and ``benchmark/Set14/HR``."""
+    for folder in ("one", "two"):
+        (tmp_path / folder / "HR").mkdir(parents=True)
+        Image.fromarray(draw_photo(32, 32, 1)).save(tmp_path / folder / "HR" / "a.png")
+    sets = [open_set(str(tmp_path / folder / "HR"), tmp_path) for folder in ("one", "two")]
+    with pytest.raises(ValueError, match="two sets are called HR; name each set once, or rename a folder"):
+        evaluate_sets([(BICUBIC, (2,))], sets)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "boundary", "saved"),
+    [(["uint8"], None, "replicate"), (["float"], None, "symmetric"), (["float", "uint8"], None, "symmetric"),
+     (["float", "uint8"], "replicate", "replicate")],
+)  # fmt: skip
+def test_saved_pictures_have_the_border_that_was_scored(
+    tmp_path: Path, chosen: list[ProtocolName], boundary: Boundary | None, saved: Boundary
+) -> None:
+    image = draw_photo(32, 40, 1)[:, :, 0]
+    (tmp_path / "gt").mkdir()
+    Image.fromarray(image).save(tmp_path / "gt" / "a.png")
+    test_set = open_set(str(tmp_path / "gt"), tmp_path)
+    evaluate_sets([(BICUBIC, (2,))], [test_set], chosen, boundary=boundary, save_to=tmp_path / "sr")
+    gt = im2double(image)
+    sr = imresize(imresize(gt, 1 / 2, boundary=saved), 2, boundary=saved)
+    np.testing.assert_array_equal(read_image(tmp_path / "sr" / "a_x2_bicubic.png"), im2uint8(sr))

@@ -37,6 +37,18 @@ def test_each_rule(method: str, sr: list[str], gt: list[str], scale: float, rule
         assert pair.sr.stem.startswith(pair.name) and pair.gt.stem.startswith(pair.name)
 
 
+def test_a_picture_has_one_name_whatever_the_rule() -> None:
+    """Tables lay methods side by side by it."""
+    gt = paths("gt", "baby_GT.bmp", "bird_GT.bmp")
+    mine, rcan = paths("mine", "baby_GT.png", "bird_GT.png"), paths("RCAN", "baby_RCAN_x4.png", "bird_RCAN_x4.png")
+    for method, sr, rule in (("mine", mine, 0), ("RCAN", rcan, 2)):
+        found = pair_pictures(method, sr, gt, 4)
+        assert (found.rule, [p.name for p in found.pairs]) == (RULES[rule], ["baby", "bird"])
+        assert pair_pictures(method, sr[:1], gt[:1], 4).pairs[0].name == "baby"
+    twins = paths("gt", "a.png", "a_GT.png")  # told apart by their whole names alone
+    assert [p.name for p in pair_pictures("m", paths("sr", "a.png", "a_GT.png"), twins, 4).pairs] == ["a", "a_GT"]
+
+
 def test_one_picture_each_is_a_pair() -> None:
     (pair,) = pair_pictures("m", paths("sr", "holiday.png"), paths("gt", "original.bmp"), 2).pairs
     assert (pair.sr.name, pair.gt.name) == ("holiday.png", "original.bmp")
@@ -84,3 +96,7 @@ def test_methods_are_folders(tmp_path: Path) -> None:
     (tmp_path / "b" / "edsr" / "a.png").write_bytes(b"")
     with pytest.raises(PairError, match="two folders are called 'edsr'"):
         group_pictures([tmp_path / "edsr", tmp_path / "b" / "edsr"])
+    named = group_pictures([tmp_path / "edsr", tmp_path / "b" / "edsr"], ["old", "new"])  # as the message advises
+    assert {k: [p.parent.parent.name for p in v] for k, v in named.items()} == {
+        "old": [tmp_path.name] * 2, "new": ["b"],
+    }  # fmt: skip

@@ -174,3 +174,43 @@ def test_a_dry_run_shows_the_pairs(folders: Path) -> None:
     text = run(folders / "good", "--gt", folders / "gt", "--scale", 4, code=1)
     assert "no SR of this name" in text and "--partial" in text
     assert "no partner" in run(folders / "good", "--gt", folders / "gt", "--scale", 4, "--partial", "--dry-run")
+
+
+def test_means_of_unlike_pictures_say_so(folders: Path) -> None:
+    """Left out pictures: each mean under its own count, and no published mean of the whole set beside."""
+    (folders / "worse" / "b_x4_worse.png").unlink()
+    text = run(folders / "good", folders / "worse", "--gt", folders / "gt", "--scale", 4, "--partial", "-q")
+    assert text.splitlines()[-1].startswith("mean of 3, 2 ")
+
+
+def test_published_figures_stand_beside_the_whole_set_alone(tmp_path: Path) -> None:
+    for name in ("baby", "bird", "butterfly", "head", "woman"):
+        save(tmp_path / "Set5" / f"{name}_GT.bmp", draw_photo(40, 48, 1))
+        save(tmp_path / "RCAN" / f"{name}_x4.png", blur(draw_photo(40, 48, 1), 4))
+    words = [tmp_path / "RCAN", "--gt", tmp_path / "Set5", "--scale", 4, "--published"]
+    assert "RCAN+ (published)" in run(*words)
+    assert "nothing published stands beside: that is of a whole known set" in run(*words, "--protocol", "rgb")
+    (tmp_path / "RCAN" / "baby_x4.png").unlink()
+    text = run(*words, "--partial")
+    assert "(published)" not in text and "nothing published stands beside" in text
+    (tmp_path / "Set5" / "baby_GT.bmp").unlink()
+    assert "(published)" not in run(*words)
+
+
+def test_gt_is_a_known_set_or_is_there(folders: Path) -> None:
+    (folders / "test_data").mkdir()
+    (folders / "gt").rename(folders / "test_data" / "Set5")
+    words = [folders / "good", "--scale", 4, "--data-root", folders, "--gt"]
+    assert "mean of 3" in run(*words, "Set5")
+    text = run(*words, "Set55", code=1)
+    assert "no set or folder 'Set55'; one of 291, Set5, Set14" in text
+    with pytest.raises(FileNotFoundError, match=r"no such picture or folder: .*Set55; name the folder of the GT"):
+        plan_scores([folders / "good"], [folders / "Set55"], 4)
+
+
+def test_two_folders_of_one_name_take_names(folders: Path) -> None:
+    (folders / "old").mkdir()
+    (folders / "worse").rename(folders / "old" / "good")
+    words = [folders / "good", folders / "old" / "good", "--gt", folders / "gt", "--scale", 4, "-q"]
+    assert "two folders are called 'good'; rename one, or name the methods with --method" in run(*words, code=1)
+    assert run(*words, "--method", "new", "--method", "old").splitlines()[2].split()[2:] == ["new", "old"]
