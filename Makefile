@@ -3,7 +3,7 @@
 # make check  the quick part of it: style and types
 #
 # PYTHON=…  the interpreter that .venv is made with; VENV=… another folder for it, for a second interpreter
-# TORCH=…   what pip is to be told of torch, where its default build is not wanted: on Linux that one has CUDA, 3 GB to
+# TORCH=…   what pip is to be told of torch, where its default build is not wanted: on Linux that one has CUDA, 3.5 GB to
 #           download; TORCH='torch --index-url URL', with the URL that pytorch.org shows for CPU, is a tenth of that
 PYTHON ?= python3
 VENV := .venv

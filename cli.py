@@ -141,7 +141,7 @@ def main() -> None:
       idn fetch 291 Set5                         the authors' images
       idn evaluate bicubic --set Set5            the published baseline
       idn make-train --scale 4 --stage pretrain  LR/GT patches of the 291 images
-      idn train --scale 4 --preset express       IDN trained on them
+      idn train --preset express --minutes 15    IDN trained on them
       idn demo                                   all of it, on photographs that come along
 
     Exit codes: 0 done, 1 failed, 2 wrong usage; a training stopped by a signal N: 128 + N.
@@ -226,7 +226,7 @@ def fetch_command(
     type=click.Choice(STORAGES),
     default="float32",
     show_default=True,
-    help="uint8: GT as k/255's k; lossless, a quarter.",
+    help="uint8: GT as 8 bits, a quarter of its bytes, without loss.",
 )
 @click.option(
     "--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Files to deal the images into."
@@ -259,7 +259,11 @@ def fetch_command(
     help="Repeatable: weights whose answers, mean over 8 orientations, are to be GT.",
 )
 @click.option(
-    "--memory", type=click.IntRange(min=1), default=4096, show_default=True, help="MiB of a file filled per pass."
+    "--memory",
+    type=click.IntRange(min=1),
+    default=4096,
+    show_default=True,
+    help="MiB of a file made at a time; a larger one needs several passes over the images.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @skip_bad_option
@@ -766,7 +770,7 @@ def evaluate_command(
 @click.option("--method", "methods", multiple=True, help="Names of the methods, in order.  [default: the folders']")
 @click.option("--crop-gt", is_flag=True, help="Cut GT that is larger by less than the scale.")
 @click.option("--partial", is_flag=True, help="Leave out pictures without a partner.")
-@click.option("--published", is_flag=True, help="Lay the published figures beside, where the set is known.")
+@click.option("--published", is_flag=True, help="Show published figures too, beside a whole known set.")
 @click.option("--per-image", is_flag=True, help="Also print the score of each picture.")
 @click.option("--dry-run", is_flag=True, help="Show which pictures pair, and compute nothing.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write all scores as CSV; - is standard output.")

@@ -49,7 +49,8 @@ def find_weights(name: Path | str, scale: int | None = None) -> Path:
     if scale not in SCALES:
         raise ValueError(f"idn is a network for each scale: give --scale, one of {', '.join(map(str, SCALES))}")
     if scale not in (shipped := list_shipped()):
-        there, train = ", ".join(map(str, shipped)) or "none", f"idn train --scale {scale} --preset express"
+        there = ", ".join(map(str, shipped)) or "none"
+        train = f"idn train --scale {scale} --preset express --minutes 15"
         raise ValueError(f"no weights of scale {scale} come along (there are: {there}); make them with: {train}")
     return WEIGHTS / f"idn_x{scale}.safetensors"
 
