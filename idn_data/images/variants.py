@@ -41,6 +41,7 @@ def modcrop(image: NDArray[Pixel], scale: int) -> NDArray[Pixel]:
         raise ValueError(f"modcrop takes an (H, W) or (H, W, C) image; got shape {image.shape}")
     if not isinstance(scale, (int, np.integer)) or scale < 1:
         raise ValueError(f"scale must be a whole number, at least 1; got {scale!r}")
+    scale = int(scale)  # a small integer of numpy's would overflow
     height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
     if height == 0 or width == 0:
         raise ValueError(f"a {image.shape[0]}x{image.shape[1]} image is too small for scale {scale}")
@@ -133,4 +134,4 @@ def make_pair(
         Not clipped: the bicubic kernel overshoots [0, 1] a little.
     """
     gt = np.ascontiguousarray(modcrop(check_array(image, "make_pair", "uint8"), scale))
-    return gt, imresize(im2double(gt), 1 / scale, boundary=boundary)
+    return gt, imresize(im2double(gt), 1 / int(scale), boundary=boundary)

@@ -21,7 +21,7 @@ _BELOW_HALF = 0.49999999999999994  # the double before 1/2: adding 1/2 itself wo
 
 
 def check_array(image: object, name: str, kinds: str = "uint8, uint16, float32, float64 or bool") -> NDArray[Any]:
-    """An image as a numpy array of one of the classes that are known here, not empty.
+    """An image as a numpy array of one of the classes that are known here, not empty, in this machine's byte order.
 
     Raises
     ------
@@ -38,7 +38,15 @@ def check_array(image: object, name: str, kinds: str = "uint8, uint16, float32, 
         raise TypeError(f"{name} takes {kinds}; got {image.dtype}; convert it first")
     if image.size == 0:
         raise ValueError(f"{name} takes an image that is not empty; got shape {image.shape}")
-    return image
+    return order_bytes(image)
+
+
+def order_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values in this machine's byte order; the array itself where they have it already.
+
+    Equal numbers in another order are another dtype to numpy: ``">u2" == np.uint16`` is false.
+    """
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def check_unit_range(image: NDArray[Any], name: str) -> None:

@@ -8,6 +8,7 @@ values.
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -80,7 +81,7 @@ def imfilter(
         if boundary not in _EDGES:
             raise ValueError(f"unknown boundary {boundary!r}; one of {', '.join(_EDGES)}, or a number")
         how: dict[str, Any] = {"mode": _EDGES[boundary]}
-    elif isinstance(boundary, (int, float)) and math.isfinite(boundary):
+    elif isinstance(boundary, Real) and math.isfinite(boundary):
         how = {"mode": "constant", "cval": float(boundary)}
     else:
         raise ValueError(f"boundary must be one of {', '.join(_EDGES)}, or a finite number; got {boundary!r}")
@@ -140,7 +141,7 @@ def fspecial(kind: str, *parameters: float | Sequence[int]) -> NDArray[np.float6
         return np.full((rows, columns), 1 / (rows * columns))
     if kind == "motion":
         length, angle = _fill(kind, parameters, (9, 0))
-        if not isinstance(angle, (int, float)) or not math.isfinite(angle):
+        if not isinstance(angle, Real) or not math.isfinite(angle):
             raise ValueError(f"angle must be a finite number of degrees; got {angle!r}")
         return _make_motion(max(1.0, _read_positive("length", length)), float(angle))
     raise ValueError(f"unknown kernel {kind!r}; one of gaussian, average, motion")
@@ -153,16 +154,14 @@ def _fill(kind: str, given: Sequence[Any], defaults: Sequence[Any]) -> list[Any]
 
 
 def _read_sides(side: float | Sequence[int]) -> tuple[int, int]:
-    pair: tuple[Any, ...] = (side, side) if isinstance(side, (int, float)) else tuple(side)
-    if len(pair) != 2 or not all(
-        isinstance(n, (int, float, np.integer)) and 1 <= n <= _MAX_SIDE and n == int(n) for n in pair
-    ):
+    pair: tuple[float, ...] = (side, side) if isinstance(side, Real) else tuple(side)
+    if len(pair) != 2 or not all(isinstance(n, Real) and 1 <= n <= _MAX_SIDE and n == int(n) for n in pair):
         raise ValueError(f"a kernel's size is one or two whole numbers of 1 to {_MAX_SIDE}; got {side!r}")
     return int(pair[0]), int(pair[1])
 
 
-def _read_positive(name: str, value: object) -> float:
-    if not isinstance(value, (int, float, np.floating, np.integer)) or not 0 < value <= _MAX_SIDE:
+def _read_positive(name: str, value: float) -> float:
+    if not isinstance(value, Real) or not 0 < value <= _MAX_SIDE:
         raise ValueError(f"{name} must be a positive number, at most {_MAX_SIDE}; got {value!r}")
     return float(value)
 

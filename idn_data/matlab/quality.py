@@ -63,9 +63,10 @@ def psnr(image: NDArray[Any], reference: NDArray[Any], peak: float | None = None
         cannot lie in [0, 1].
     """
     a, b, top = _check_pair(image, reference, "psnr", peak)
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    error = float(np.mean(difference**2))
-    if math.isnan(error):
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities are named below
+        difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+        error = float(np.mean(difference**2))
+    if not math.isfinite(error):
         raise ValueError("psnr: an image holds NaN or infinities; look for what made them")
     return math.inf if error == 0 else 10 * math.log10(top**2 / error)
 
@@ -119,6 +120,7 @@ def ssim_map(
         )
     if not 0 < radius <= _MAX_RADIUS:
         raise ValueError(f"radius must be a positive number, at most {_MAX_RADIUS:g}; got {radius!r}")
+    radius = float(radius)  # numpy's small integers would overflow below
     reach = math.ceil(3 * radius)
     if valid and min(a.shape) < 2 * reach + 1:
         side = 2 * reach + 1
@@ -127,7 +129,8 @@ def ssim_map(
     c = chosen if constants is None else _check_three(constants, "constants")
     low = float(np.iinfo(np.int16).min) if a.dtype == np.int16 else 0.0  # SSIM is of values from 0 upwards
     x, y = (np.asarray(part, dtype=np.float64) - low if low else np.asarray(part, dtype=np.float64) for part in (a, b))
-    similarity = _compare(x, y, radius, _check_three(exponents, "exponents"), c)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities are named below
+        similarity = _compare(x, y, radius, _check_three(exponents, "exponents"), c)
     if np.isnan(similarity).any():
         raise ValueError("ssim: an image holds NaN or infinities; look for what made them")
     return similarity[reach:-reach, reach:-reach] if valid else similarity

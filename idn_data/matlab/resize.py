@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from idn_data.matlab.classes import order_bytes
 from idn_data.matlab.compiled import load_kernels
 from idn_data.matlab.eightbit import resize_bytes
 from idn_data.matlab.sizes import find_lengths
@@ -151,11 +152,9 @@ def _check_image(image: object) -> NDArray[np.generic]:
     """The image as an array in this machine's byte order, of a type and a shape that can be resized."""
     if not isinstance(image, np.ndarray) and type(image).__module__.split(".")[0] == "torch":
         raise TypeError("imresize takes numpy arrays; got a torch tensor: use idn_train.imresize")
-    array = np.asarray(image)
-    if array.dtype not in _DTYPES or not array.dtype.isnative:
+    array = order_bytes(np.asarray(image))
+    if array.dtype not in _DTYPES:
         remedy = next((text for kinds, text in _REMEDIES.items() if array.dtype.kind in kinds), "convert it first")
-        if not array.dtype.isnative:
-            remedy = "convert it with astype(image.dtype.newbyteorder('='))"
         raise TypeError(f"imresize takes {', '.join(_TYPES)} images; got {array.dtype}; {remedy}")
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(f"imresize takes a non-empty array of two dimensions or more (H, W, …); got {array.shape}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     Scale: TypeAlias = float | Sequence[float]
@@ -53,8 +53,13 @@ def find_lengths(
     return scales, lengths
 
 
+def _make_plain(value: Any) -> Any:
+    """A number of numpy's as Python's: its own arithmetic may overflow at 16 bits, or round to 24."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
 def _apply_scale(shape: tuple[int, int], scale: Scale) -> tuple[tuple[float, float], tuple[int, int]]:
-    pair: tuple[float, ...] = (scale, scale) if isinstance(scale, (float, int)) else _spread(scale)
+    pair = _spread(_make_plain(scale))
     if len(pair) != 2 or not all(isinstance(s, Real) and math.isfinite(s) and s > 0 for s in pair):
         raise ValueError(f"scale must be one positive number or two (rows, columns); got {scale!r}")
     vertical, horizontal = float(pair[0]), float(pair[1])
@@ -65,11 +70,12 @@ def _apply_scale(shape: tuple[int, int], scale: Scale) -> tuple[tuple[float, flo
 
 
 def _spread(scale: Scale) -> tuple[float, ...]:
-    return tuple(scale) if isinstance(scale, Iterable) else (scale, scale)
+    return tuple(map(_make_plain, scale)) if isinstance(scale, Iterable) else (scale, scale)
 
 
 def _apply_size(shape: tuple[int, int], size: Size | None) -> tuple[tuple[float, float], tuple[int, int]]:
-    wanted = tuple(None if v is None or v != v else v for v in size) if isinstance(size, Iterable) else ()
+    size = _make_plain(size)  # of no dimension, it is no pair
+    wanted = tuple(None if v is None or v != v else _make_plain(v) for v in size) if isinstance(size, Iterable) else ()
     known = [v for v in wanted if v is not None]
     if len(wanted) != 2 or not known or not all(isinstance(v, Real) and v > 0 for v in known):
         raise ValueError(f"size must be (rows, columns), positive, one of them None or NaN at most; got {size!r}")

@@ -170,6 +170,7 @@ def compute_weights(
     kernel = find_kernel(method)
     widen = kernel.antialias if antialias is None else bool(antialias)
     # a function of the user's may change its mind: only MATLAB's kernels are cached
+    n_in, n_out, scale = int(n_in), int(n_out), float(scale)  # numpy's small numbers would overflow, or round
     compute = _compute_weights if isinstance(method, str) else _compute_weights.__wrapped__
     return compute(n_in, n_out, scale, kernel, widen and scale < 1, boundary)
 

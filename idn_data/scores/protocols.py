@@ -108,8 +108,9 @@ def shave(image: NDArray[Any], border: int) -> NDArray[Any]:
         raise TypeError(f"shave takes a numpy array; got {type(image).__name__}; convert it by numpy.asarray")
     if image.ndim not in (2, 3):
         raise ValueError(f"shave takes an (H, W) or (H, W, C) image; got shape {image.shape}")
-    if not isinstance(border, (int, np.integer)) or border < 0 or 2 * border >= min(image.shape[:2]):
+    if not isinstance(border, (int, np.integer)) or border < 0 or 2 * int(border) >= min(image.shape[:2]):
         raise ValueError(f"cannot shave {border} pixels off each side of a {image.shape[0]}x{image.shape[1]} image")
+    border = int(border)  # a small integer of numpy's would overflow
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 

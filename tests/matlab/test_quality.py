@@ -343,6 +343,18 @@ def test_options_that_are_not_possible(options: dict[str, Any], said: str) -> No
         ssim(NOISY, REFERENCE, **options)
 
 
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("where", ["one", "the other", "both"])
+def test_infinities_are_named(bad: float, where: str) -> None:
+    """With a peak the range is not looked at, and 10·log10 of 0 said "math domain error"."""
+    images = [NOISY.copy(), REFERENCE.copy()]
+    for image in images[: 1 if where == "one" else 2][where == "the other" :]:
+        image[3, 4] = bad
+    for measure in (psnr, ssim):
+        with pytest.raises(ValueError, match=f"{measure.__name__}: an image holds NaN or infinities; look for what"):
+            measure(images[0], images[1], 255.0)
+
+
 def test_values_beyond_the_class_without_peak() -> None:
     """Floats in 0…255 scored as if their peak were 1: a PSNR 48 dB too low, and an SSIM that means nothing."""
     a, b = NOISY * 255, REFERENCE * 255
