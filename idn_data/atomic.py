@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -38,21 +39,32 @@ class BusyError(ValueError):
     """Another process writes the same output."""
 
 
-def check_target(path: Path | str, force: bool = False) -> Path:
+def check_target(path: Path | str, force: bool = False, *, text: bool = False) -> Path:
     """Refuse an existing file unless `force`; meant to be called before hours of work, not after.
 
     What a killed process left under the temporary name is removed.
 
+    Parameters
+    ----------
+    path : path
+        The name of the output.
+    force : bool
+        Allow an existing file to be replaced.
+    text : bool
+        It is for `write_text`, which can write to a pipe or a device as well.
+
     Raises
     ------
     FileExistsError
-        The file is there and `force` is false.
+        The file is there and `force` is false. Or there is a pipe or a device, for anything but text.
     IsADirectoryError
         The name belongs to a folder.
     BusyError
         Another process is writing it.
     """
     path = Path(path)
+    if text and _is_stream(path):
+        return path
     _check_free(path, force)
     if (temporary := _name_temporary(path)).exists():
         with hold(path):
@@ -71,16 +83,36 @@ def sweep(path: Path | str) -> None:
 def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file")
+    if _is_stream(path):
+        raise FileExistsError(f"{path} is a pipe or a device, which is not to be replaced; name a file")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists already; --force replaces it, or name another file")
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether a pipe or a device is there: it is written to, and never replaced."""
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError):  # nothing is there, or no way leads there: who writes will say so
+        return False
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
+
+
+def _follow(path: Path) -> Path:
+    """The file that a link leads to: that one is written, and the link stays. A link to itself is taken for a file."""
+    is_link = os.path.islink  # which never raises, as Path's own does where a folder may not be entered
+    file = Path(os.path.realpath(path)) if is_link(path) else path
+    return path if is_link(file) else file
+
+
 def _name_temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")  # one is enough: only the process that holds `path` writes it
+    file = _follow(path)
+    return file.with_name(f".{file.name}.part")  # one is enough: only the process that holds `path` writes it
 
 
 def _name_lock(path: Path) -> Path:
-    return path / ".idn.lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    file = _follow(path)
+    return path / ".idn.lock" if path.is_dir() else file.with_name(f".{file.name}.lock")
 
 
 def free_bytes(path: Path) -> int:
@@ -180,6 +212,8 @@ def _lock(lock: Path, path: Path) -> tuple[Path, int]:
 def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; on success sync it and rename it to `path`.
 
+    Where `path` is a link to a file, that file is replaced, and the link stays.
+
     On any error the temporary file is removed and `path` keeps what it held. One that a killed process left is removed
     by the next that writes the same name. Missing folders are made.
 
@@ -206,10 +240,10 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
         system refuses: the message says which file or folder, and whose.
     """
     path = Path(path)
-    temporary, written = _name_temporary(path), 0
+    file, temporary, written = _follow(path), _name_temporary(path), 0
     try:
         _check_free(path, force)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         with hold(path):
             _check_free(path, force)  # again: another process may have finished first
             temporary.unlink(missing_ok=True)  # of a killed process
@@ -219,12 +253,12 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
                 _check_free(path, force)
-                temporary.replace(path)
+                temporary.replace(file)
             finally:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # gone; or on Windows still mapped: then the next run removes it
                     written = temporary.stat().st_size
                     temporary.unlink()
-        _sync_folder(path.parent)
+        _sync_folder(file.parent)
     except OSError as error:
         if error.errno in _REFUSALS and (failed := _find_failed(error, path)):
             text = f"not written: {explain_refusal(error, failed, writing=True)}"
@@ -238,7 +272,8 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
 def _find_failed(error: OSError, path: Path) -> str | None:
     """The file or folder that an error is about, if it is `path`, lies beside it or above it: not one of the user's."""
     name = error.filename2 or error.filename
-    near = {path, path.parent, _name_temporary(path), *path.parents}
+    file = _follow(path)
+    near = {path, file, _name_temporary(path), *path.parents, *file.parents}
     return str(name) if isinstance(name, str) and Path(name) in near else None
 
 
@@ -254,7 +289,24 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path | str, text: str, force: bool = False) -> None:
-    """Write a text file, UTF-8 with "\\n" line ends, whole or not at all; a name that is no text, as ``\\udcff``."""
+    """Write a text file, UTF-8 with "\\n" line ends, whole or not at all; a name that is no text, as ``\\udcff``.
+
+    A pipe or a device that is there is written to, with or without `force`: a pipe waits for its reader.
+
+    Raises
+    ------
+    FileExistsError, IsADirectoryError, BusyError, OSError
+        As `write_whole`. The reader of a pipe is gone; the device fails.
+    """
     data = text.encode(errors="backslashreplace")
-    with write_whole(path, force, len(data)) as temporary:
-        temporary.write_bytes(data)
+    if not _is_stream(path := Path(path)):
+        with write_whole(path, force, len(data)) as temporary:
+            temporary.write_bytes(data)
+        return
+    try:
+        with path.open("wb") as stream:
+            stream.write(data)
+    except BrokenPipeError:
+        raise OSError(f"{path}: its reader has gone; not all was written") from None
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None

@@ -360,6 +360,135 @@ def test_a_link_to_itself(tmp_path: Path) -> None:
     assert loop.read_text() == "whole" and not loop.is_symlink()
 
 
+# --- links, pipes and devices ---
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    (away := tmp_path / "away").mkdir()
+    (here := tmp_path / "here").mkdir()
+    (away / "file").write_text("old")
+    (here / "link").symlink_to(away / "file")
+    with pytest.raises(FileExistsError, match=r"link exists already; --force replaces it"):
+        write_text(here / "link", "new")
+    with write_whole(here / "link", force=True) as temporary:
+        assert temporary.parent == away  # one file system, so that the rename is atomic
+        temporary.write_text("new")
+        with pytest.raises(BusyError, match="another idn is writing"):
+            write_text(away / "file", "of another", force=True)
+    assert (here / "link").is_symlink() and (away / "file").read_text() == "new"
+    assert (names(here), names(away)) == (["link"], ["file"])
+
+
+def test_a_link_to_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(Path("deep") / "file")
+    assert check_target(tmp_path / "link") == tmp_path / "link"
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "deep" / "file").read_text() == "new"
+
+
+def test_what_a_killed_process_left_is_found_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    leave_killed(tmp_path / "link")
+    assert names(tmp_path) == [".file.lock", ".file.part", "link"]
+    check_target(tmp_path / "link")
+    assert names(tmp_path) == ["link"]
+
+
+@contextlib.contextmanager
+def open_pipe(path: Path) -> Iterator[int]:
+    """A named pipe and its reader, which does not wait: what was not written to it is missed, not waited for."""
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        yield reader
+    finally:
+        os.close(reader)
+
+
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on Windows")
+
+
+@needs_pipes
+@pytest.mark.parametrize("force", [False, True])
+def test_text_goes_to_a_pipe(tmp_path: Path, force: bool) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with open_pipe(tmp_path / "pipe") as reader:
+        for name in ("pipe", "link"):
+            assert check_target(tmp_path / name, force, text=True) == tmp_path / name
+            write_text(tmp_path / name, "Größe ×4\n", force)
+            assert os.read(reader, 100).decode() == "Größe ×4\n"
+    assert names(tmp_path) == ["link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+
+
+@needs_pipes
+def test_text_goes_to_a_device() -> None:
+    controller, device = os.openpty()
+    try:
+        write_text(os.ttyname(device), "a line\n", force=True)
+        assert os.read(controller, 100) == b"a line\r\n"
+    finally:
+        os.close(device)
+        os.close(controller)
+
+
+@needs_pipes
+def test_a_reader_that_goes_early(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def read_a_little() -> bytes:
+        with (tmp_path / "pipe").open("rb") as stream:
+            return stream.read(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(read_a_little)
+        with pytest.raises(OSError, match=r"pipe: its reader has gone; not all was written"):
+            write_text(tmp_path / "pipe", "0123456789" * 100_000)  # more than a pipe holds
+        assert read.result() == b"0123456789"
+
+
+@needs_pipes
+@pytest.mark.parametrize("force", [False, True])
+def test_other_outputs_do_not_replace_a_pipe(tmp_path: Path, force: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ran: list[Path] = []
+
+    def write() -> None:
+        with write_whole(tmp_path / "pipe", force) as temporary:
+            ran.append(temporary)
+
+    said = r"pipe is a pipe or a device, which is not to be replaced; name a file"
+    with pytest.raises(FileExistsError, match=said):
+        write()
+    with pytest.raises(FileExistsError, match=said):
+        check_target(tmp_path / "pipe", force)
+    assert ran == [] and (tmp_path / "pipe").is_fifo()
+
+
+# --- Windows ---
+
+
+def test_a_temporary_file_that_cannot_be_removed_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses while it is mapped. The next that writes the name removes it."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "used by another process", str(path))
+
+    def write_half() -> None:
+        with write_whole(tmp_path / "out.bin") as temporary:
+            temporary.write_bytes(b"half")
+            monkeypatch.setattr(Path, "unlink", refuse)
+            raise ValueError("the true error")
+
+    with pytest.raises(ValueError, match="the true error"):
+        write_half()
+    monkeypatch.undo()
+    write_text(tmp_path / "out.bin", "whole")
+    assert (tmp_path / "out.bin").read_text() == "whole" and not (tmp_path / ".out.bin.part").exists()
+
+
 @pytest.mark.parametrize(
     ("count", "said"),
     [
