@@ -91,8 +91,8 @@ def list_taps(scale: int, pixels: int = 1) -> NDArray[np.int64]:
         k of each a and d; 17, one past the weights, where there is none.
     """
     reach = -(-(UPSAMPLE.kernel // 2) // scale)
-    a = np.arange(pixels * scale)[:, None]
-    d = np.arange(-reach, reach + pixels)
+    a = np.arange(pixels * scale, dtype=np.int64)[:, None]
+    d = np.arange(-reach, reach + pixels, dtype=np.int64)
     k = a + 9 - scale - scale * d
     return np.where((k >= 0) & (k < UPSAMPLE.kernel), k, UPSAMPLE.kernel)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def _read_layer(path: Path, name: str, layer: Any) -> tuple[NDArray[np.float32],
     for kind, wanted, blob in zip(("weight", "bias"), (SHAPES[name], (outputs,)), layer.blobs, strict=True):
         shape = list(blob.shape.dim[:8]) or [blob.num, blob.channels, blob.height, blob.width]
         same = [n for n in shape if n != 1] == [n for n in wanted if n != 1]  # old ones are padded with 1
-        if not same or len(blob.data) != np.prod(wanted):
+        if not same or len(blob.data) != math.prod(wanted):
             raise ValueError(
                 f"{path}: {kind} of layer {name!r} has shape {shape} and {len(blob.data)} values, "
                 f"IDN's is {list(wanted)}; name one of the authors' IDN models"

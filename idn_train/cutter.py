@@ -88,7 +88,7 @@ class Cutter:
 
 def list_turns(side: int) -> NDArray[np.int64]:
     """Where each pixel of a turned square comes from, (8, side²)."""
-    square = np.arange(side * side).reshape(side, side)
+    square = np.arange(side * side, dtype=np.int64).reshape(side, side)
     turned = [np.rot90(square, number // 2)[:: -1 if number % 2 else 1] for number in range(ORIENTATIONS)]
     return np.stack(turned).reshape(ORIENTATIONS, -1)
 

@@ -280,7 +280,7 @@ def _build_resampling(
     device: torch.device, dtype: torch.dtype,
 ) -> Resampling:  # fmt: skip
     weights, indices = compute_weights(n_in, n_out, scale, method, antialias, boundary)
-    rows = np.repeat(np.arange(n_out), weights.shape[1])
+    rows = np.repeat(np.arange(n_out, dtype=np.int64), weights.shape[1])
     columns = indices.astype(np.int64).ravel()  # safe: 0…n_in-1
     height = ROWS if device.type == "cpu" else ROWS_ON_GPU
     if n_out * n_in <= WHOLE:

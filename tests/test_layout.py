@@ -102,6 +102,16 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         visit(name, ())
 
 
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_sums_and_products_of_sizes_have_64_bits(name: str) -> None:
+    """numpy 1 makes 32-bit numbers of Python's on Windows, where they overflow: math.prod, or a dtype, is safe."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "np":
+            assert node.func.attr != "prod", f"{name}, line {node.lineno}: math.prod"
+            named = {keyword.arg for keyword in node.keywords}
+            assert node.func.attr not in ("cumsum", "cumprod") or "dtype" in named, f"{name}, line {node.lineno}: dtype"
+
+
 def count_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, head: bool) -> int:
     """Lines of a function without its docstring, with or without its head."""
     text = ast.get_docstring(function) is not None

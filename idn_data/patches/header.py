@@ -80,7 +80,10 @@ class Header:
             said["recipe"] = f"{said['recipe']}; every imresize with the border {self.boundary}"
         if self.teacher:
             said["teacher"] = ", ".join(self.teacher)
-            said["recipe"] = f"{said['recipe']}; GT then by the teacher: weights of that SHA-256, self-ensemble, mean"
+            border = "" if self.boundary == "symmetric" else ", with that border"
+            said["recipe"] = (
+                f"{said['recipe']}; GT then by the teacher: weights of that SHA-256, self-ensemble, mean{border}"
+            )
         return {**said, "digested": json.dumps(sorted(said))}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import re
@@ -64,7 +65,7 @@ class PatchWriter:
             "gt": ((count, 1, g, g), gt_type),
         }
         with Path(path).open("wb") as stream:  # the limit of file sizes: HDF5's own errors are obscure
-            stream.truncate(rows.nbytes + sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values()))
+            stream.truncate(rows.nbytes + sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values()))
         try:
             offsets = _create_datasets(path, header, rows, shapes)
         except RuntimeError as error:  # what HDF5 makes of a disk that fills up at the wrong moment
@@ -77,7 +78,7 @@ class PatchWriter:
             allocate(stream, size)  # a page of the map that found no room on the disk would kill the process
             self._map = mmap.mmap(stream.fileno(), size)
         views = {
-            name: np.frombuffer(self._map, dtype, int(np.prod(shape)), offsets[name]).reshape(shape)
+            name: np.frombuffer(self._map, dtype, math.prod(shape), offsets[name]).reshape(shape)
             for name, (shape, dtype) in shapes.items()
         }
         self.lr, self.gt, self.crc = views["lr"][:, 0], views["gt"][:, 0], views["crc32"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ def count_grid(height: int, width: int, recipe: Recipe) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _count_image(height: int, width: int, recipe: Recipe) -> int:
-    return sum(int(np.prod(count_grid(h, w, recipe))) for h, w in variant_shapes(*recipe.crop(height, width)))
+    return sum(math.prod(count_grid(h, w, recipe)) for h, w in variant_shapes(*recipe.crop(height, width)))
 
 
 def count_patches(sizes: Iterable[tuple[int, int]], recipe: Recipe) -> int:
@@ -62,7 +63,7 @@ class Plan:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must lie in 0…2^63-1; got {self.seed}")
         images = range(len(self.sizes))
-        counts = [int(np.prod(count_grid(h, w, self.recipe))) for image in images for h, w in self.shapes(image)]
+        counts = [math.prod(count_grid(h, w, self.recipe)) for image in images for h, w in self.shapes(image)]
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         found = int(starts[-1])
         order = np.random.default_rng([self.seed, self.shard]).permutation(found)

@@ -73,7 +73,7 @@ class Pool:
         rows, columns = self.heights - side + 1, self.widths - side + 1
         if not len(self.starts) or min(rows.min(), columns.min()) < 1:
             raise ValueError(f"a pool needs planes, each of {side}x{side} pixels or more")
-        object.__setattr__(self, "ends", np.cumsum(rows * columns))
+        object.__setattr__(self, "ends", np.cumsum(rows * columns, dtype=np.int64))
 
     @property
     def positions(self) -> int:
@@ -149,7 +149,7 @@ def read_pool(
         raise ValueError(f"a pool has 1 or 3 channels and no offset; got {channels} and {list(recipe.offset)}")
     paths, threads = _list_pictures(folders, leave_out), count_workers(workers)
     sizes = list(map_in_order(_measure, paths, threads))
-    firsts = np.cumsum([0, *(channels * size for size in sizes)])
+    firsts = np.cumsum([0, *(channels * size for size in sizes)], dtype=np.int64)
     pixels, mapped = allocate_bytes(int(firsts[-1]), scratch)
 
     def place(number: int) -> _Placed | str:
@@ -225,7 +225,7 @@ def _place(path: Path, channels: int, boundary: Boundary, room: NDArray[np.uint8
     if len(room) != channels * sum(h * w for h, w in sizes):
         return f"{path}: changed while it was read; start again"
     layers = np.broadcast_to(np.atleast_3d(image), (height, width, channels))  # grey is R, G and B alike
-    starts = np.cumsum([0, *(channels * h * w for h, w in sizes)])[:-1]
+    starts = np.cumsum([0, *(channels * h * w for h, w in sizes)], dtype=np.int64)[:-1]
     for channel in range(channels):
         layer = np.ascontiguousarray(layers[..., channel])
         for start, plane in zip(starts, islice(make_variants(layer, boundary), len(DOWNSCALES)), strict=True):
