@@ -80,7 +80,7 @@ def _leave_out_results(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     kept: list[Path] = []
     earlier: list[Path] = []
     for photo in photos:
-        named = re.fullmatch(r"(.+)_x[234]", photo.stem)
+        named = re.fullmatch(r"(.+)_x[2-8]", photo.stem)
         is_result = named and photo.suffix.lower() in FORMATS and _find_place(photo.with_name(named[1])) in stems
         (earlier if is_result else kept).append(photo)
     return kept, earlier

@@ -236,6 +236,16 @@ def test_the_results_of_an_earlier_run_are_left_out(photos, tmp_path):
     assert result in [source for source, _ in planned] and result not in earlier  # its photo is gone: it is one itself
 
 
+@pytest.mark.parametrize("scale", [2, 5, 6, 7, 8])
+def test_the_results_of_every_scale_are_known(photos, tmp_path, scale):
+    first = plan([photos], None, scale)
+    for _, result in first:
+        Image.new("L", (2, 2)).save(result)
+    assert plan_outputs([photos], None, scale, force=True) == (first, [target for _, target in first])
+    (photos / "stone_x9.png").touch()  # of no scale that there is
+    assert len(plan_outputs([photos], tmp_path / "out", scale)[0]) == 6
+
+
 def test_plan_refuses_what_collides_or_is_missing(photos, tmp_path):
     Image.new("L", (2, 2)).save(photos / "stone.png")
     with pytest.raises(ValueError, match=r"stone\.bmp and .*stone\.png would both become .*stone_x2\.png; rename or"):

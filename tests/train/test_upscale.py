@@ -4,6 +4,9 @@ import hashlib
 import io
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +157,35 @@ def test_a_teacher_is_the_mean_of_all_orientations_of_its_networks(tmp_path):
     assert teacher.digests == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
     with pytest.raises(ValueError, match=r"a\.safetensors: made for scale 3, not 4; name weights of that scale"):
         make_teacher(paths, 4, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("boundary", ["symmetric", "replicate"])
+def test_a_teachers_bicubic_has_the_border_of_the_lr(tmp_path, boundary):
+    lr = draw_y(9, 14)
+    save_weights(tmp_path / "a.safetensors", make_bicubic(3))
+    teacher = make_teacher([tmp_path / "a.safetensors"], 3, torch.device("cpu"), boundary)
+    assert np.abs(teacher.answer(lr) - imresize(lr, 3, boundary=boundary)).max() < 1e-6
+    other = "symmetric" if boundary == "replicate" else "replicate"
+    assert np.abs(teacher.answer(lr) - imresize(lr, 3, boundary=other)).max() > 1e-3
+
+
+def test_a_teacher_answers_one_at_a_time(tmp_path, monkeypatch):
+    """Which kernels of a GPU are exact is chosen for the whole process: an answer's end changed the next one."""
+    save_weights(tmp_path / "a.safetensors", make_bicubic(2))
+    teacher, spans = make_teacher([tmp_path / "a.safetensors"], 2, torch.device("cpu")), []
+
+    def answer_slowly(network: IDN, lr: np.ndarray, **_: object) -> np.ndarray:
+        begun = time.monotonic()
+        time.sleep(0.02)
+        spans.append((begun, time.monotonic()))
+        return np.kron(lr, np.ones((2, 2)))
+
+    monkeypatch.setattr("idn_train.upscale.upscale_y", answer_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(teacher.answer, [draw_y(4, 5, seed) for seed in range(8)]))
+    assert [(a == np.kron(draw_y(4, 5, seed), np.ones((2, 2)))).all() for seed, a in enumerate(answers)] == [True] * 8
+    spans.sort()
+    assert len(spans) == 8 and all(end <= begun for (_, end), (begun, _) in pairwise(spans))
 
 
 @pytest.mark.cuda
