@@ -124,6 +124,13 @@ def check_networks(_: click.Context, __: click.Parameter, value: Any) -> Any:
     return value
 
 
+def check_png(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Usage error for a picture that is written as PNG under the suffix of another format."""
+    if value and value.suffix.lower() not in ("", ".png"):
+        raise click.BadParameter(f"{value}: the picture is written as PNG; name a .png")
+    return value
+
+
 networks_option = click.option(
     "--network", "networks", multiple=True, callback=check_networks, metavar="FILE.py:NAME",
     help="Repeatable: the networks that weights are of, where not IDN. Their files are run.",
@@ -318,7 +325,7 @@ def make_train_command(
     with ProgressBar(quiet) as progress:
         made = plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
-            memory=memory << 20, teacher=open_teacher(teachers, int(scale)), progress=progress,
+            memory=memory << 20, teacher=open_teacher(teachers, int(scale), boundary), progress=progress,
         )  # fmt: skip
         estimate = made.estimate()
         if dry_run:
@@ -357,14 +364,14 @@ def find_cluster(address: str, shards: int, teachers: tuple[Path, ...]) -> Any:
     return make_train_on_cluster
 
 
-def open_teacher(weights: tuple[Path, ...], scale: int) -> Any:
-    """The teacher that these networks make together; None without any."""
+def open_teacher(weights: tuple[Path, ...], scale: int, boundary: Any) -> Any:
+    """The teacher that these networks make together, its bicubic with that border; None without any."""
     if not weights:
         return None
     from idn_train.device import choose_device
     from idn_train.upscale import make_teacher
 
-    return make_teacher(weights, scale, choose_device())
+    return make_teacher(weights, scale, choose_device(), boundary)
 
 
 @main.command("make-lr", short_help="Make LR pictures as MATLAB does.")
@@ -520,7 +527,10 @@ def identify_command(
 
 @main.command("inspect", short_help="Describe, draw or verify a patch file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a contact sheet of patch pairs.")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path), metavar="PNG", callback=check_png,
+    help="Draw a contact sheet of patch pairs.",
+)  # fmt: skip
 @click.option("--verify", is_flag=True, help="Check every patch by the file's checksums.")
 @click.option("--against-images", is_flag=True, help="Make every patch again from the images and compare.")
 @click.option(
@@ -1127,13 +1137,21 @@ def average_command(files: tuple[Path, ...], out: Path, networks: tuple[str, ...
     if len(files) < 2:
         raise click.UsageError(f"a mean takes two weight files or more; got only {files[0]}; name another")
     network, metadata = average_weights(files, networks)
+    if networks and not hasattr(network, "label"):
+        raise click.UsageError(f"{files[0]} is IDN, not {networks[0]}; leave out --network")
     save_weights(out, network, metadata, force=force)
     click.echo(f"{out}: {getattr(network, 'label', 'IDN')} x{network.scale}, the mean of {len(files)}")
 
 
+def check_scale(weights: str, own: int, wanted: str | None) -> None:
+    """Usage error where --scale names another scale than that of the weights."""
+    if wanted and int(wanted) != own:
+        raise click.BadParameter(f"{weights} is made for scale {own}, not {wanted}", param_hint="--scale")
+
+
 @main.command("export-onnx", short_help="Write a network for other engines.")
 @click.argument("weights")
-@click.option("--scale", type=click.Choice(SCALES), help="For idn, the networks that come along.")
+@click.option("--scale", type=click.Choice(ALL_SCALES), help="For idn, the networks that come along.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
 @click.option(
     "--boundary", type=click.Choice(BOUNDARIES), default="symmetric", show_default=True,
@@ -1172,18 +1190,28 @@ def export_onnx_command(
         from idn_train.ownonnx import export_own_onnx
 
         own = load_own_weights(weights, networks)
+        check_scale(weights, own.scale, scale)
         export_own_onnx(own, out, force=force)
         click.echo(f"{out}: {own.label} x{own.scale}, {'RGB' if own.channels == 3 else 'Y'} in float32, any input size")
         return
     network = read_weights(find_weights(weights, int(scale) if scale else None))
-    if scale and int(scale) != network.scale:
-        raise click.BadParameter(f"{weights} is made for scale {network.scale}, not {scale}", param_hint="--scale")
+    check_scale(weights, network.scale, scale)
     export_onnx(
         network.tensors, network.scale, out, boundary=boundary, rgb=rgb, half=half, uint8=uint8, force=force
     )  # fmt: skip
     precision = "float16" if half else "float32"
     kind = f"{'RGB' if rgb else 'Y'} in {'8 bits' if uint8 else precision}, network in {precision}"
     click.echo(f"{out}: IDN x{network.scale}, {kind}, any input size")
+
+
+def check_format(suffix: str | None, out: Path | None) -> str:
+    """The suffix of results, .png unless one is given; usage error where --out names one file of another format."""
+    from idn_train.photos import FORMATS
+
+    named = FORMATS.get(out.suffix.lower()) if out and not out.is_dir() else None
+    if suffix and named not in (None, FORMATS[suffix]):
+        raise click.UsageError(f"--format {suffix} is not what --out {out} says; leave out one of them")
+    return suffix or ".png"
 
 
 @main.command("upscale", short_help="Enlarge photos.")
@@ -1198,8 +1226,9 @@ def export_onnx_command(
     help="Folder for the results; of one photo, a file; - is standard output.  [default: beside each photo]",
 )
 @click.option(
-    "--format", "suffix", type=click.Choice((".png", ".jpg", ".tif", ".webp")), default=".png", show_default=True
-)
+    "--format", "suffix", type=click.Choice((".png", ".jpg", ".tif", ".webp")),
+    help="Of the results, unless --out names a file.  [default: .png]",
+)  # fmt: skip
 @click.option(
     "--boundary",
     type=click.Choice(("symmetric", "replicate")),
@@ -1214,7 +1243,7 @@ def export_onnx_command(
 @force_option
 @quiet_option
 def upscale_command(
-    photos: tuple[Path, ...], scale: str | None, weights: str, out: Path | None, suffix: str, boundary: Any,
+    photos: tuple[Path, ...], scale: str | None, weights: str, out: Path | None, suffix: str | None, boundary: Any,
     tile: int | None, self_ensemble: bool, networks: tuple[str, ...], device: str, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Enlarge photos, or all those of folders. Colour, alpha, 16 bits of grey, EXIF and colour profile are kept.
@@ -1232,6 +1261,7 @@ def upscale_command(
         raise click.UsageError("which scale? give --scale 2, 3 or 4, or --weights with a file of weights")
     if len(photos) > 1 and Path("-") in (*photos, out):
         raise click.UsageError("- stands for one picture; give it without other photos")
+    suffix = check_format(suffix, out)
     from idn_train.checkpoint import load_weights
     from idn_train.device import choose_device
     from idn_train.outputs import plan_outputs
@@ -1240,8 +1270,7 @@ def upscale_command(
     from idn_train.weightfile import find_weights
 
     network, _ = load_weights(find_weights(weights, int(scale) if scale else None), networks)
-    if scale and int(scale) != network.scale:
-        raise click.BadParameter(f"{weights} is made for scale {network.scale} alone", param_hint="--scale")
+    check_scale(weights, network.scale, scale)
     if networks and not hasattr(network, "label"):
         raise click.UsageError(f"{weights} is IDN, not {networks[0]}; leave out --network, or name its --weights")
     network.to(choose_device(device)).boundary = boundary
@@ -1274,7 +1303,9 @@ def upscale_command(
 @click.option("--scale", type=click.Choice(ALL_SCALES), required=True)
 @click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
 @click.option("--weights", multiple=True, help="Repeatable: idn, bicubic or a .safetensors.  [default: idn]")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True, callback=check_png
+)
 @device_option
 @networks_option
 @force_option

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -369,7 +370,7 @@ def test_upscale_takes_the_weights_that_come_along(photos: Path, tmp_path: Path,
 
     check_failure(run("upscale", street), 2, "which scale? give --scale 2, 3 or 4, or --weights with a file")
     wrong = run("upscale", street, "--weights", other, "--scale", "4")
-    check_failure(wrong, 2, "other.safetensors is made for scale 2 alone")
+    check_failure(wrong, 2, "other.safetensors is made for scale 2, not 4")
     check_failure(run("upscale", street, "--scale", "3"), 1, "no weights of scale 3 come along (there are: 2, 4)")
     check_failure(run("upscale", street, "--weights", tmp_path / "none.safetensors"), 1, "none.safetensors: no such")
 
@@ -439,6 +440,46 @@ def test_upscale_to_a_file_of_its_name(photos: Path, tmp_path: Path, shipped: Pa
     alone = run("upscale", photos / "street.png", "--scale", "2", "--out", tmp_path / "p.gif")
     check_failure(alone, 1, "p.gif: cannot write .gif; one of .png")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_format_that_is_not_the_files(photos: Path, tmp_path: Path, shipped: Path) -> None:
+    """It was passed over, and the file written as its name says."""
+    common = ["upscale", photos / "street.png", "--scale", "2", "--quiet"]
+    for name, kind in (("o.png", ".tif"), ("o.jpg", ".webp"), ("o.BMP", ".png")):
+        said = f"--format {kind} is not what --out {tmp_path / name} says; leave out one of them"
+        result = run(*common, "--out", tmp_path / name, "--format", kind)
+        assert result.exit_code == 2 and said in " ".join(result.stderr.split()), result.stderr
+    for name, kind in (("o.jpeg", ".jpg"), ("o.tiff", ".tif")):  # the same by another name
+        result = run(*common, "--out", tmp_path / name, "--format", kind)
+        assert result.exit_code == 0, result.output
+    (tmp_path / "large.png").mkdir()
+    result = run(*common, "--out", tmp_path / "large.png", "--format", ".tif")
+    assert result.stdout == f"{tmp_path / 'large.png' / 'street_x2.tif'}\n"
+
+
+def test_pictures_that_are_png_under_another_name(photos: Path, tmp_path: Path) -> None:
+    for words in (
+        ["compare", photos / "street.png", "--scale", "2", "--box", 1, 1, 9, 9, "--out", tmp_path / "a.jpg"],
+        ["inspect", tmp_path / "a.h5", "--sheet", tmp_path / "a.jpg"],
+    ):
+        check_failure(run(*words), 2, "a.jpg: the picture is written as PNG; name a .png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on Windows")
+def test_reports_go_to_a_pipe(photos: Path, tmp_path: Path) -> None:
+    """It was replaced by a file, and its reader waited for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for option in ("--json", "--csv", "--markdown"):
+            result = run("score", photos, "--gt", photos, "--scale", "2", option, tmp_path / "pipe", "--quiet")
+            assert result.exit_code == 0, result.output
+            assert "photos" in os.read(reader, 1 << 16).decode()  # the method's name
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    made = run("make-train", "--scale", "4", "--images", photos, "--out", tmp_path / "pipe", "--force")
+    check_failure(made, 1, "pipe is a pipe or a device, which is not to be replaced; name a file")
 
 
 def pipe(data: bytes, *arguments: str | Path) -> Result:

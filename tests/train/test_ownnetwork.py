@@ -363,6 +363,25 @@ def test_photos_in_tiles_are_those_of_the_whole(tmp_path: Path, channels: int) -
         assert np.abs(whole - np.round(sr * 255)).max() <= 1
 
 
+def test_smaller_tiles_of_a_full_memory_show_no_seams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first try was one tile, which needs nothing around it; the smaller ones do."""
+    network = make_plain(tmp_path, 1)
+    lr = draw_photo(50, 41, 3)[..., 1] / 255
+    whole, predict = upscale_y(network, lr), network.predict_residual
+
+    def run_out(image: torch.Tensor) -> torch.Tensor:
+        if image.shape[2:] == lr.shape:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return predict(image)
+
+    monkeypatch.setattr(network, "predict_residual", run_out)
+    tiled = upscale_y(network, lr)
+    assert [r.message for r in caplog.records] == ["cpu: not enough memory; going on with tiles of 25 pixels"]
+    assert np.abs(tiled - whole).max() < 1e-5
+
+
 def test_grey_through_a_network_for_colour(tmp_path: Path) -> None:
     network = make_plain(tmp_path, 3)
     grey = draw_photo(20, 21, 4).mean(2) / 255
@@ -483,6 +502,26 @@ def test_in_colour_from_pictures(net: str, tmp_path: Path, photos: Path) -> None
 def test_wrong_usage(words: list[str], match: str) -> None:
     code, printed = run(*words)
     assert code == 2 and match in printed
+
+
+def test_a_scale_that_is_not_the_networks(net: str, tmp_path: Path) -> None:
+    """export-onnx wrote a model of the weights' scale all the same."""
+    weights, model = tmp_path / "a.safetensors", tmp_path / "a.onnx"
+    save_weights(weights, load_network(net, 2))
+    (tmp_path / "a.png").touch()
+    for words in (["export-onnx", weights, "--out", model], ["upscale", tmp_path / "a.png", "--weights", weights]):
+        code, printed = run(*words, "--network", net, "--scale", 4)
+        assert code == 2 and f"{weights} is made for scale 2, not 4" in " ".join(printed.split()), printed
+    assert not model.exists()
+
+
+def test_a_mean_of_idns_needs_no_network(net: str, tmp_path: Path) -> None:
+    paths, out = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "mean.safetensors"
+    for path in paths:
+        save_weights(path, IDN(4))
+    code, printed = run("average", *paths, "--out", out, "--network", net)
+    assert code == 2 and "is IDN, not" in printed and "leave out --network" in printed, printed
+    assert not out.exists()
 
 
 def test_a_teacher_is_an_idn(net: str, tmp_path: Path) -> None:
