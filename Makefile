@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint .ci/constraints.txt
 
+.DELETE_ON_ERROR: # a .venv whose making failed half-way is made anew
 .PHONY: demo test check bench clean
 demo: $(VENV)/.demo
 	$(BIN)/idn demo --out demo

@@ -45,7 +45,7 @@ def read_photo(path: Path | str) -> tuple[NDArray[Any], NDArray[np.uint8] | None
     Raises
     ------
     ImageError
-        As `idn_data.images.decode.read_image`; also for integers beyond 16 bits.
+        As `idn_data.images.decode.read_image`.
     """
     with open_picture(path) as picture:
         tags = picture.getexif() if picture.format == "TIFF" else {}  # all tags of the file

@@ -55,8 +55,9 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        Missing, empty, truncated, not an image, CMYK or floating point, or more than `MAX_PIXELS` pixels (of WebP,
-        `MAX_PIXELS_WEBP`) or `MAX_BYTES` bytes.
+        Missing, empty, truncated, not an image, CMYK or floating point; integers with a sign, or of other than 8 or 16
+        bits; of TIFF, 16-bit colour in separate planes, and 16-bit grey whose white is 0; more than `MAX_PIXELS` pixels
+        (of WebP, `MAX_PIXELS_WEBP`) or `MAX_BYTES` bytes.
     """
     with open_picture(path) as picture:
         return decode_bytes(picture)
@@ -76,11 +77,8 @@ def copy_pixels(picture: Image.Image, convert: Callable[[Image.Image], NDArray[P
 
 
 def read_integers(picture: Image.Image) -> NDArray[np.uint16]:
-    """The pixels of a picture of mode I or I;16…; ImageError for any beyond 16 bits."""
-    values = np.array(picture)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError("integers beyond 16 bits; save it with 8 or 16 bits")
-    return values.astype(np.uint16)  # safe: checked
+    """The pixels of a picture of mode I or I;16…"""
+    return np.array(picture).astype(np.uint16)  # safe: `open_picture` refuses integers of any other size
 
 
 def load_as_stored(picture: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -45,7 +45,7 @@ def read_header(path: Path | str) -> Header:
 
 
 def _describe(picture: Image.Image) -> Header:
-    wide = picture.mode.startswith("I") or "16" in _raw_mode(picture)
+    wide = picture.mode.startswith("I") or _raw_mode(picture).endswith(("16B", "16L", "16N"))  # BGR;16 of BMP is 5-6-5
     colour = picture.mode not in ("1", "L", "LA", "La") and not picture.mode.startswith("I")
     colour = colour and not _raw_mode(picture).startswith("LA")
     return Header(picture.height, picture.width, 16 if wide else 8, colour, picture.has_transparency_data)
@@ -54,7 +54,7 @@ def _describe(picture: Image.Image) -> Header:
 def _raw_mode(picture: Image.Image) -> str:
     """How the pixels lie in the file, in Pillow's words, such as "RGB;16B"; empty where that is not said."""
     tiles = picture.tile if isinstance(picture, ImageFile.ImageFile) else []
-    args = tiles[0].args if tiles else ""
+    args = tiles[0][3] if tiles else ""  # by number: before Pillow 11, tiles are plain tuples
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
@@ -77,7 +77,7 @@ def read_exact(path: Path | str, compiled: bool = False) -> NDArray[np.uint8] | 
     Raises
     ------
     ImageError
-        As `read_image`; also for 16-bit grey with transparency and for 16-bit colour in separate planes.
+        As `read_image`; also for 16-bit grey with transparency.
     """
     with open_picture(path) as picture:
         raw, header = _raw_mode(picture), _describe(picture)
@@ -100,11 +100,15 @@ def _read_bytes(path: Path | str, raw: str) -> NDArray[np.uint8]:
     """One byte of each value of a 16-bit colour picture: the one that Pillow's decoder takes in raw mode `raw`."""
     with open_picture(path) as picture:
         assert isinstance(picture, ImageFile.ImageFile)  # as all that were opened
-        picture.tile = [
-            tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw) for tile in picture.tile
-        ]
+        picture.tile = [_change_raw_mode(tile, raw) for tile in picture.tile]
         decoded = load_as_stored(picture)
         return copy_pixels(decoded, lambda part: np.array(part)[..., :3].copy())
+
+
+def _change_raw_mode(tile: Any, raw: str) -> Any:
+    """A tile of Pillow's with another raw mode, and of the same type."""
+    args = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
+    return getattr(tile, "_make", tuple)((*tile[:3], args))
 
 
 def check_format(name: str, header: Header) -> None:

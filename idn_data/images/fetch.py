@@ -146,9 +146,9 @@ def _obtain(file: Registered, root: Path, read: Read, force: bool, stop: threadi
         with write_whole(path, force=state == "wrong") as temporary:
             temporary.write_bytes(data)
         return Outcome(file, path, "replaced" if state == "wrong" else "fetched")
-    except FileExistsError:  # another process was quicker
-        return Outcome(file, path, "kept") if _examine(path, file) == "whole" else other
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.is_file():  # another process was quicker
+            return Outcome(file, path, "kept") if _examine(path, file) == "whole" else other
         return Outcome(file, path, "failed", f"{path}: {error.strerror}" if error.strerror else str(error))
     except ValueError as error:  # FetchError; an address that a redirect made impossible
         return Outcome(file, path, "failed", str(error))

@@ -9,14 +9,14 @@ import threading
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError, _imaging
 
 from idn_data.access import explain_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "WEBP")
 MAX_PIXELS = 1 << 26  # a file of some bytes may claim them all: 4 bytes each in Pillow, 3 in the result
@@ -81,6 +81,8 @@ def open_picture(path: Path | str) -> Iterator[Image.Image]:
                 raise ImageError(f"{size:,} bytes; at most {MAX_BYTES:,}")
             with Image.open(path, formats=FORMATS) as picture:
                 _check_cost(picture, path)
+                if picture.format == "TIFF":
+                    _check_values(picture.mode, picture.tag_v2)  # type: ignore[attr-defined]  # every TIFF has it
                 yield picture
     except Image.DecompressionBombError:
         raise ImageError(f"{path}: more than {MAX_PIXELS} pixels; resize or crop it first") from None
@@ -107,7 +109,23 @@ def _check_cost(picture: Image.Image, path: Path) -> None:
     most = MAX_PIXELS_WEBP if picture.format == "WEBP" else MAX_PIXELS
     if pixels > most:
         raise ImageError(f"{picture.width}x{picture.height} pixels; at most {most}")
-    if picture.format == "JPEG":
+    if picture.format in ("JPEG", "MPO"):  # an MPO is a JPEG with more pictures behind it
         scans = path.read_bytes().count(b"\xff\xda")
         if scans > max(MAX_SCANS, 5e9 / pixels):
             raise ImageError(f"a JPEG of {scans} scans, which would take long; save it anew")
+
+
+def _check_values(mode: str, tags: Mapping[int, Any]) -> None:
+    """Refuse what Pillow decodes from a TIFF to other values than the picture's: it says nothing of that.
+
+    Of integers only those of 16 bits span the range that the code takes them for.
+    """
+    bits, kinds, planes, white = tags.get(258, (1,)), tags.get(339, (1,)), tags.get(284, 1), tags.get(262)
+    if planes == 2 and len(bits) > 1 and max(bits) > 8:
+        raise ImageError(f"{max(bits)}-bit colour in separate planes; save it with its planes together")
+    if mode.startswith("I") and max(bits) != 16:
+        raise ImageError(f"{max(bits)}-bit integers; save it with 8 or 16 bits")
+    if 2 in kinds:
+        raise ImageError("integers with a sign; save it with 8 or 16 bits without sign")
+    if mode.startswith("I") and white == 0:
+        raise ImageError("16-bit grey whose white is 0; save it with black as 0")
