@@ -8,6 +8,7 @@ Nothing is imported before it is asked for, so that ``idn --help`` is quick.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 _ROOMS = {
     "idn_data.matlab.resize": ("imresize",),
@@ -39,7 +40,19 @@ _ROOMS = {
     "idn_train.caffe": ("read_caffemodel",),
 }
 _HOME = {name: module for module, names in _ROOMS.items() for name in names}
-__all__ = sorted(_HOME)
+_EXTRAS = {"PatchDataset": "torch", "read_caffemodel": "google.protobuf"}  # packages that not everybody installs
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is there, without importing it."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is `google`, which it lies in
+        return False
+
+
+# `import *` and `help` import whatever is named here, and end where one cannot be imported
+__all__ = sorted(name for name in _HOME if name not in _EXTRAS or _is_installed(_EXTRAS[name]))
 
 
 def __getattr__(name: str) -> object:
