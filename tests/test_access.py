@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.patchsamples import write
+from support.serving import BYTES, FILES
 
 from cli import describe_error
 from idn_data.access import explain_refusal, find_obstacle
 from idn_data.atomic import BusyError, hold, write_text
 from idn_data.images.decode import ImageError, list_images, read_image
+from idn_data.images.download import open_local
 from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_train.weightfile import find_weights, read_tensors
 
@@ -97,6 +100,20 @@ def test_a_folder_that_may_not_be_written(shared: Path) -> None:
             with pytest.raises(PermissionError, match=said) as caught:
                 write_text(shared / "theirs" / name, "x")
             assert describe_error(caught.value).startswith(f"{shared / 'theirs' / name}: not written: no permission")
+
+
+@posix
+def test_a_neighbouring_folder_that_may_not_be_entered(shared: Path) -> None:
+    """Beside what is looked for, and one behind a link: they keep no file."""
+    (shared / "sets").mkdir()
+    (shared / "sets" / "a.bmp").write_bytes(BYTES["a.bmp"])
+    (shared / "sets" / "closed" / "sub").mkdir(parents=True)
+    (shared / "sets" / "link").symlink_to(shared / "sets" / "closed" / "sub")
+    (shared / "sets" / "closed").chmod(0)
+    with as_a_user(), open_local(shared / "sets") as read:
+        data = read(FILES[0], threading.Event())
+    (shared / "sets" / "closed").chmod(0o777)
+    assert data == BYTES["a.bmp"]
 
 
 @posix

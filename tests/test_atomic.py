@@ -155,7 +155,7 @@ with write_whole(sys.argv[1], force=True) as temporary:
         stream.write(b"half of the new file")
         stream.flush()
         print("writing", flush=True)
-        time.sleep(60)
+        time.sleep(600)
 """
 
 HOLDER = """
@@ -163,7 +163,7 @@ import sys, time
 from idn_data.atomic import hold
 with hold(sys.argv[1]):
     print("writing", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

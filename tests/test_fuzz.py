@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from support.fuzzimages import chunk, repeat_scans
+from support.fuzzimages import chunk, encode_mpo, repeat_scans
 from support.fuzzweights import State
 from support.patchsamples import drop_checksums, write
 
@@ -99,6 +99,16 @@ def test_a_jpeg_of_many_scans(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(repeat_scans(stream.getvalue(), 30))
     assert read_image(tmp_path / "a.jpg").shape == (64, 64, 3)
     (tmp_path / "a.jpg").write_bytes(repeat_scans(stream.getvalue(), 400, (8000, 8000)))
+    with pytest.raises(ImageError, match=r"a\.jpg: a JPEG of \d+ scans, which would take long; save it anew"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_of_many_scans_with_another_picture_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encode_mpo(5))
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.format == "MPO"
+    assert read_image(tmp_path / "a.jpg").shape == (64, 64, 3)
+    (tmp_path / "a.jpg").write_bytes(encode_mpo(400, (8000, 8000)))
     with pytest.raises(ImageError, match=r"a\.jpg: a JPEG of \d+ scans, which would take long; save it anew"):
         read_image(tmp_path / "a.jpg")
 

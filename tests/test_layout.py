@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import idn_data
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up: a module imports from its own floor and from those below
@@ -132,3 +136,31 @@ def test_nothing_is_too_long_to_read(name: str) -> None:
                 assert count_lines(node, head=False) <= COMMAND, node.name
             else:
                 assert count_lines(node, head=True) <= FUNCTION, node.name
+
+
+WITHOUT = """
+import sys
+for package in sys.argv[1:]:
+    sys.modules[package] = None
+from idn_data import *
+import idn_data, pydoc
+assert "imresize" in pydoc.render_doc(idn_data)
+print(*sorted(idn_data._HOME.keys() - idn_data.__all__), imresize.__name__)
+"""
+
+
+@pytest.mark.parametrize("absent", ["torch google.protobuf", "torch google"])
+def test_all_names_are_had_without_the_packages_of_extras(absent: str) -> None:
+    """By ``import *`` and ``help``, which import every name that is listed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT, *absent.split()],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["PatchDataset", "read_caffemodel", "imresize"]), done.stderr
+
+
+def test_every_public_name_is_listed_where_all_packages_are_installed() -> None:
+    assert idn_data.__all__ == sorted(idn_data._HOME) == dir(idn_data)

@@ -156,7 +156,7 @@ class Web:
             return f"no answer within {self.timeout:g} s"
         if isinstance(cause, socket.gaierror):
             return f"host not found ({cause.strerror})"
-        if isinstance(cause, (ConnectionResetError, BrokenPipeError, client.IncompleteRead)):
+        if isinstance(cause, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, client.IncompleteRead)):
             return "the connection was cut"
         if isinstance(cause, client.HTTPException):
             return f"no proper HTTP answer ({type(cause).__name__})"

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from support.drawing import draw_photo
+from support.tifffiles import PLANES, SIGN, WHITE, encode_tiff
 
 from idn_data.images.decode import ImageError, read_image
 from idn_data.images.exact import Header, read_exact, read_header, write_exact
+from idn_data.matlab.classes import im2uint8
+from idn_train.photos import read_photo
 
 
 def draw_wide(height: int = 33, width: int = 21) -> np.ndarray:
@@ -66,15 +70,86 @@ def test_16_bit_colour_of_others(tmp_path: Path, kind: int, channels: int) -> No
 def test_16_bit_tiff_in_both_orders_of_bytes(tmp_path: Path, order: str) -> None:
     wide = draw_wide()
     path, body = tmp_path / "a.tif", wide.astype(f"{order}u2").tobytes()
-    tags = [(256, 3, 1, 21), (257, 3, 1, 33), (258, 3, 3, 8 + 2 + 12 * 9 + 4), (259, 3, 1, 1), (262, 3, 1, 2),
-            (273, 4, 1, 200), (277, 3, 1, 3), (278, 3, 1, 33), (279, 4, 1, len(body))]  # fmt: skip
-    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", len(tags))
-    for tag, kind, count, value in tags:
-        head += struct.pack(f"{order}HHI", tag, kind, count)
-        head += struct.pack(f"{order}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{order}I", value)
-    head += struct.pack(f"{order}I", 0) + struct.pack(f"{order}HHH", 16, 16, 16)
-    path.write_bytes(head.ljust(200, b"\0") + body)
+    path.write_bytes(encode_tiff([body], (33, 21), (16, 16, 16), order))
     np.testing.assert_array_equal(read_exact(path), wide)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_grey_tiff_in_both_orders_of_bytes(tmp_path: Path, order: str) -> None:
+    grey = draw_wide()[..., 0]
+    path = tmp_path / "a.tif"
+    path.write_bytes(encode_tiff([grey.astype(f"{order}u2").tobytes()], (33, 21), (16,), order))
+    np.testing.assert_array_equal(read_exact(path), grey)
+    np.testing.assert_array_equal(read_image(path), im2uint8(grey))
+
+
+READERS = (read_exact, read_header, read_image, read_photo)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_in_separate_planes(tmp_path: Path, order: str) -> None:
+    """Of 16 bits, Pillow takes the first half of each plane, and each byte for a pixel."""
+    wide, path = draw_wide(), tmp_path / "a.tif"
+    planes = [wide[..., k].astype(f"{order}u2").tobytes() for k in range(3)]
+    path.write_bytes(encode_tiff(planes, (33, 21), (16, 16, 16), order, {PLANES: 2}))
+    for read in READERS:
+        with pytest.raises(ImageError, match=r"a\.tif: 16-bit colour in separate planes; save it with its planes"):
+            read(path)
+    eight = (wide >> 8).astype(np.uint8)
+    path.write_bytes(encode_tiff([eight[..., k].tobytes() for k in range(3)], (33, 21), (8, 8, 8), order, {PLANES: 2}))
+    np.testing.assert_array_equal(read_exact(path), eight)
+
+
+@pytest.mark.parametrize(
+    ("bits", "more", "said"),
+    [
+        (32, {}, "32-bit integers; save it with 8 or 16 bits"),
+        (32, {SIGN: 2}, "32-bit integers; save it with 8 or 16 bits"),
+        (12, {}, "12-bit integers; save it with 8 or 16 bits"),
+        (16, {SIGN: 2}, "integers with a sign; save it with 8 or 16 bits without sign"),
+        (8, {SIGN: 2}, "integers with a sign; save it with 8 or 16 bits without sign"),
+        (16, {WHITE: 0}, "16-bit grey whose white is 0; save it with black as 0"),
+    ],
+)
+def test_integers_that_would_be_read_as_other_values(
+    tmp_path: Path, bits: int, more: dict[int, int], said: str
+) -> None:
+    """All of them small: none tells by its size."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(encode_tiff([bytes(8 * bits)], (8, 8), (bits,), "<", more))
+    for read in READERS:
+        with pytest.raises(ImageError, match=rf"a\.tif: {said}$"):
+            read(path)
+
+
+@pytest.mark.parametrize("bits", [15, 16])
+def test_bmp_of_16_bits_a_pixel_has_8_bits_a_colour(tmp_path: Path, bits: int) -> None:
+    """5-5-5 and 5-6-5: each colour fits in 8 bits."""
+    pixels = np.array([[31 << (bits - 5), 0], [31, 0x7FFF if bits == 15 else 0xFFFF]], "<u2")  # from the bottom up
+    masks = b"" if bits == 15 else struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    head = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 0 if bits == 15 else 3, pixels.nbytes, 0, 0, 0, 0)
+    start = 14 + len(head) + len(masks)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(
+        struct.pack("<2sIHHI", b"BM", start + pixels.nbytes, 0, 0, start) + head + masks + pixels.tobytes()
+    )
+    assert read_header(path) == Header(2, 2, 8, True, False)
+    assert read_exact(path).tolist() == [[[0, 0, 255], [255, 255, 255]], [[255, 0, 0], [0, 0, 0]]]
+
+
+def test_tiles_as_pillow_had_them_before_11(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain tuples, without names."""
+    opened = PngImageFile._open
+
+    def open_old(self: PngImageFile) -> None:
+        opened(self)
+        self.tile = [tuple(tile) for tile in self.tile]  # type: ignore[misc]  # as said
+
+    monkeypatch.setattr(PngImageFile, "_open", open_old)
+    for image in (draw_wide(), draw_wide()[..., 0], draw_photo(33, 21, 1)):
+        write_exact(image, tmp_path / "a.png")
+        np.testing.assert_array_equal(read_exact(tmp_path / "a.png"), image)
+        assert read_header(tmp_path / "a.png").bits == 8 * image.itemsize
 
 
 def test_grey_with_transparency_of_16_bits_is_refused(tmp_path: Path) -> None:

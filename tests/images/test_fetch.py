@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import threading
 import time
 import zipfile
@@ -120,9 +121,9 @@ def test_one_failure_does_not_keep_the_others(server: Server, tmp_path: Path) ->
 def test_slow_and_cut_answers_keep_no_one(server: Server, tmp_path: Path) -> None:
     tell(server, A, lambda handler: server.released.wait(30))
     tell(server, B, send(BYTES[B.name][:99], length=B.bytes))
-    outcomes = run_fetch(server, tmp_path, timeout=0.3)
+    outcomes = run_fetch(server, tmp_path, timeout=2.0)  # the sound ones must come within it on any machine
     assert [o.state for o in outcomes] == ["failed", "failed", "fetched", "fetched", "fetched"]
-    assert outcomes[0].why == "no answer within 0.3 s, attempt 2 of 2"
+    assert outcomes[0].why == "no answer within 2 s, attempt 2 of 2"
     assert outcomes[1].why == f"the connection was cut after 99 of {B.bytes:,} bytes, attempt 2 of 2"
     assert sorted(read_all(tmp_path)) == ["c.jpg", "d.png", "e.bmp"]
 
@@ -201,11 +202,30 @@ def test_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(read_all(tmp_path)) == ["b.bmp", "c.jpg", "d.png", "e.bmp"]
 
 
+THROUGH_A_FILE = "not written: a part of its path is a file, not a folder; look at the path"
+
+
+def test_a_file_that_comes_where_a_folder_is_to_be_made(tmp_path: Path) -> None:
+    """The system says that something exists: not the file."""
+
+    def read(file: object, stop: object) -> bytes:
+        (tmp_path / "test_data").mkdir()
+        (tmp_path / "test_data" / "Set5").write_text("a file")
+        return BYTES["a.bmp"]
+
+    outcome = fetch_files([A], tmp_path, read)[0]
+    assert (outcome.state, outcome.why) == ("failed", f"{outcome.path}: {THROUGH_A_FILE}")
+
+
 def test_places_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "test_data").write_text("a file")
     outcomes = run_fetch(server, tmp_path)
-    assert {o.why for o in outcomes} == {f"{o.path}: Not a directory" for o in outcomes}
-    assert server.asked == []
+    if sys.platform == "win32":  # there a path through a file is merely a missing one, until it is made
+        assert {o.why for o in outcomes} == {f"{o.path}: {THROUGH_A_FILE}" for o in outcomes}
+    else:
+        assert {o.why for o in outcomes} == {f"{o.path}: Not a directory" for o in outcomes}
+        assert server.asked == []
+    assert {o.state for o in outcomes} == {"failed"}
     root = tmp_path / "other"
     (root / "test_data" / "Set5" / "a.bmp" / "b").mkdir(parents=True)
     assert run_fetch(server, root)[0].state in ("wrong", "failed")  # as the size of a folder happens to be
@@ -218,11 +238,13 @@ def test_an_interrupt_ends_the_pauses(server: Server, tmp_path: Path) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    start, threads = time.monotonic(), threading.active_count()
+    start, threads = time.monotonic(), set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         fetch_files(FILES, tmp_path, Web(server.url, pause=50), progress=interrupt)
-    assert time.monotonic() - start < 20
-    assert threading.active_count() <= threads + 1  # the server's last answer may be ending
+    assert time.monotonic() - start < 45
+    for thread in set(threading.enumerate()) - threads:  # the server's last answers may be ending
+        thread.join(20)
+        assert not thread.is_alive()
     assert set(read_all(tmp_path)) <= set(BYTES)
 
 

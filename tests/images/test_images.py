@@ -175,7 +175,7 @@ def test_16_bit_grey_with_alpha_stays_grey(tmp_path: Path) -> None:
 
 def test_32_bit_integers_are_refused(tmp_path: Path) -> None:
     picture = Image.fromarray(np.array([[0, 70000]], dtype=np.int32))
-    with pytest.raises(ImageError, match=r"a\.tif: integers beyond 16 bits; save it with 8 or 16 bits"):
+    with pytest.raises(ImageError, match=r"a\.tif: 32-bit integers; save it with 8 or 16 bits"):
         read_image(save(tmp_path / "a.tif", picture))
 
 

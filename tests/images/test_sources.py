@@ -152,7 +152,7 @@ def test_stopping_early_ends_the_threads() -> None:
 
     results = map_in_order(work, range(500), 1)
     assert next(results) == 0  # 1 is running or about to, 2 waits
-    timer = threading.Timer(0.1, go_on.set)
+    timer = threading.Timer(1.0, go_on.set)
     timer.start()
     results.close()  # type: ignore[attr-defined]
     timer.join()

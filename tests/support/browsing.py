@@ -91,7 +91,7 @@ def open_browser(folder: Path) -> Iterator[Browser]:
     with (folder / "chromedriver.log").open("w+") as log:
         driver = subprocess.Popen([programs[0], "--port=0"], stdout=log, stderr=subprocess.STDOUT)
         try:
-            for _ in range(600):
+            for _ in range(2400):
                 said = (folder / "chromedriver.log").read_text().partition("successfully on port ")[2]
                 if said or driver.poll() is not None:
                     break
@@ -109,4 +109,4 @@ def open_browser(folder: Path) -> Iterator[Browser]:
                 browser.call("DELETE", "")
         finally:
             driver.terminate()
-            driver.wait(20)
+            driver.wait(60)

@@ -69,6 +69,15 @@ def repeat_scans(jpeg: bytes, times: int, sides: tuple[int, int] | None = None) 
     return jpeg[:last] + jpeg[last:-2] * times + b"\xff\xd9"
 
 
+def encode_mpo(times: int, sides: tuple[int, int] | None = None) -> bytes:
+    """Two progressive JPEGs in one file, of 64x64 pixels; the first treated as by `repeat_scans`."""
+    stream, picture = io.BytesIO(), Image.new("RGB", (64, 64))
+    picture.save(stream, "MPO", progressive=True, save_all=True, append_images=[picture])
+    whole = stream.getvalue()
+    end = whole.index(b"\xff\xd9\xff\xd8") + 2
+    return repeat_scans(whole[:end], times, sides) + whole[end:]
+
+
 def make_images() -> list[bytes]:
     """Small pictures of every format, mode and compression that Pillow writes, and a few that it does not."""
     rng = np.random.default_rng(1)
@@ -131,7 +140,7 @@ def make_image_bombs() -> list[Callable[[], bytes]]:
         lambda: _png(4, 4, 8, 0, zlib.compress(bytes(20)), extra=chunk(b"iCCP", b"a\0\0" + deflate_zeros(200 << 20))),
         *(lambda b=b: _tiff_bomb(side, b) for b in (1, 8, 16, 32)),
         lambda: jpeg(70, (8000, 8000)), lambda: jpeg(400, (9000, 9000)), lambda: jpeg(20000, None), lambda: jpeg(1,
-        (8190, 8190)),
+        (8190, 8190)), lambda: encode_mpo(400, (8000, 8000)),
         lambda: webp(9000), lambda: webp(5792),
     ]  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -144,13 +144,17 @@ def eight_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({8: 20, 4: 20}, 8, [8, 4]),  # no gain
     ],
 )
-def test_fewer_threads_only_where_they_are_quicker(milliseconds: dict[int, int], chosen: int, tried: list[int]) -> None:
-    seen = []
+def test_fewer_threads_only_where_they_are_quicker(
+    monkeypatch: pytest.MonkeyPatch, milliseconds: dict[int, int], chosen: int, tried: list[int]
+) -> None:
+    """By a clock that a step sets forward."""
+    seen: list[int] = []
 
     def step() -> None:
         seen.append(torch.get_num_threads())
-        time.sleep(milliseconds[seen[-1]] / 1000)
 
+    clock = SimpleNamespace(perf_counter=lambda: sum(milliseconds[threads] for threads in seen) / 1000)
+    monkeypatch.setattr("idn_train.device.time", clock)
     assert choose_threads(step) == chosen
     assert seen == [threads for threads in tried for _ in range(4)]
     assert torch.get_num_threads() == 8

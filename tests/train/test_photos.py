@@ -48,7 +48,7 @@ def test_16_bits_of_grey(tmp_path, dtype, kind):
 def test_integers_beyond_16_bits(tmp_path):
     for value in (65536, -1):
         Image.fromarray(np.array([[value, 0]], np.int32)).save(tmp_path / "a.tif")
-        with pytest.raises(ImageError, match=r"a\.tif: integers beyond 16 bits; save it with 8 or 16 bits"):
+        with pytest.raises(ImageError, match=r"a\.tif: 32-bit integers; save it with 8 or 16 bits"):
             read_photo(tmp_path / "a.tif")
 
 

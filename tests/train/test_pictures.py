@@ -291,7 +291,7 @@ def test_an_interrupted_training_ends_and_can_go_on(photos: Path, tmp_path: Path
         assert process.stderr is not None
         assert "/100,000" in next(line for line in process.stderr if "loss" in line)  # it trains
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT
     assert "the same command goes on from" in said
 
