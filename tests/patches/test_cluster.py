@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from support.clusters import start_cluster_of_a_thread
+from support.clusters import ABSENT, start_cluster_of_a_thread
 from support.running import COMMAND
 
 from cli import main
@@ -242,7 +242,7 @@ def test_a_scheduler_that_dies(photos: Path, tmp_path: Path, monkeypatch: pytest
     [
         ({"versions": {"numpy": "0.1"}}, r"it has numpy \d.*, not 0\.1: the bytes could differ; install the same"),
         ({"sha256": "0"}, r"is another folder there; --out must lie on a file system that all machines share"),
-        ({"plan": Path("nowhere/.plan")}, r"it does not see nowhere \(No such file or directory\); --out must lie"),
+        ({"plan": Path("nowhere/.plan")}, rf"it does not see nowhere \({ABSENT}\); --out must lie"),
     ],
     ids=str,
 )
@@ -255,7 +255,7 @@ def test_faults_of_a_worker(photos: Path, tmp_path: Path, spoilt: dict[str, obje
         with pytest.raises(ClusterError, match=r"harbour\.bmp is another file there; the images must lie on a file"):
             told.read()
         (photos / "harbour.bmp").unlink()
-        with pytest.raises(ClusterError, match=r"it does not see .*harbour\.bmp \(No such file.*\); the images must"):
+        with pytest.raises(ClusterError, match=rf"it does not see .*harbour\.bmp \({ABSENT}\); the images must"):
             told.read()
     assert not list(tmp_path.glob(".*"))
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ABSENT = "(No such file|The system cannot find).*"  # a system's words for a missing file; the second are Windows'
+
 
 @contextmanager
 def start_cluster_of_a_thread() -> Iterator[str]:
