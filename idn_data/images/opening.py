@@ -116,9 +116,9 @@ def _check_cost(picture: Image.Image, path: Path) -> None:
 
 
 def _check_values(mode: str, tags: Mapping[int, Any]) -> None:
-    """Refuse what Pillow decodes from a TIFF to other values than the picture's: it says nothing of that.
+    """Refuse a TIFF that Pillow would decode to other values than the file means, and say nothing.
 
-    Of integers only those of 16 bits span the range that the code takes them for.
+    Integers of other sizes come out as if they had 16 bits: a picture that is nearly black.
     """
     bits, kinds, planes, white = tags.get(258, (1,)), tags.get(339, (1,)), tags.get(284, 1), tags.get(262)
     if planes == 2 and len(bits) > 1 and max(bits) > 8:
