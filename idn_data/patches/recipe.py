@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from idn_data.matlab.weights import BOUNDARIES, Boundary
@@ -39,6 +40,11 @@ class Recipe:
     boundary: Boundary = "symmetric"
 
     def __post_init__(self) -> None:
+        for name in ("scale", "lr_patch"):
+            if isinstance(value := getattr(self, name), Integral):  # numpy's small ones would overflow
+                object.__setattr__(self, name, int(value))
+        offset = tuple(int(k) if isinstance(k, Integral) else k for k in self.offset)  # JSON keeps a list
+        object.__setattr__(self, "offset", offset)
         if self.scale not in PICTURE_SCALES or not isinstance(self.scale, int):
             raise ValueError(f"scale must be one of {', '.join(map(str, PICTURE_SCALES))}; got {self.scale}")
         if self.stage not in STAGES:
@@ -47,7 +53,6 @@ class Recipe:
             object.__setattr__(self, "lr_patch", _LR_PATCH[self.stage, min(self.scale, 4)])
         if not 1 <= self.lr_side <= 1024:
             raise ValueError(f"the LR patch side must lie in 1…1024; got {self.lr_patch}")
-        object.__setattr__(self, "offset", tuple(self.offset))  # JSON keeps a list
         if len(self.offset) != 2 or not all(0 <= k < self.gt_side for k in self.offset):
             raise ValueError(
                 f"the offset must be two numbers in 0…{self.gt_side - 1}, below a GT patch; got {list(self.offset)}"

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from idn_data.patches.recipe import BATCH, SCALES, STAGES, Recipe, Stage, name_shard
@@ -37,6 +39,14 @@ def test_other_patch_side() -> None:
     assert (recipe.lr_side, recipe.gt_side, recipe.file_name) == (20, 60, "idn_fine_tuning_x3.h5")
     assert Recipe(2, "pretrain", 1).gt_side == 2
     assert Recipe(2, "pretrain", 1024).gt_side == 2048
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64])
+def test_numbers_of_numpys(kind: Any) -> None:
+    """A scale of 4 was refused as none of 2, 3, 4 …, and a side of 100 times 4 overflowed."""
+    recipe = Recipe(kind(4), "finetune", kind(100), (kind(1), kind(3)))
+    assert recipe == Recipe(4, "finetune", 100, (1, 3)) and recipe.gt_side == 400
+    assert all(type(n) is int for n in (recipe.scale, recipe.lr_patch, *recipe.offset))
 
 
 def test_frozen() -> None:
