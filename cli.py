@@ -1377,7 +1377,7 @@ def report_command(
 
     if (gt is None) != (scale is None) or (gt and sets):
         raise click.UsageError("--gt and --scale go together, and stand in place of --set")
-    check_target(out, force)
+    check_target(out, force, text=True)
     paths, pictures = split_paths(runs) if gt else (list(runs), [])
     found = read_runs(paths, weights, own=bool(networks))
     opened = [(run, open_method(str(run.path.resolve()), None, False, device, networks)[0]) for run in found]

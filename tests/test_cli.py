@@ -478,6 +478,7 @@ def test_reports_go_to_a_pipe(photos: Path, tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+    check_failure(run("report", tmp_path / "gone", "--out", tmp_path / "pipe"), 1, "gone")  # a page can go there, too
     made = run("make-train", "--scale", "4", "--images", photos, "--out", tmp_path / "pipe", "--force")
     check_failure(made, 1, "pipe is a pipe or a device, which is not to be replaced; name a file")
 
