@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from idn_data.access import explain_refusal
-from idn_data.terminal import ProgressBar, TrainingLine, load_kernels_aloud, print_any_text, write_json, write_output
+from idn_data.terminal import (
+    ProgressBar,
+    TrainingLine,
+    check_report,
+    load_kernels_aloud,
+    print_any_text,
+    print_result,
+    write_json,
+    write_output,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +108,8 @@ force_option = click.option("--force", is_flag=True, help="Replace existing file
 skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress; print only what matters.")
 json_option = click.option(
-    "--json", "json_file", metavar="FILE", help="Write the result as JSON; - is standard output."
+    "--json", "json_file", metavar="FILE", callback=check_report, help="Write the result as JSON; - is standard output."
 )
-
 
 boundary_option = click.option(
     "--boundary",
@@ -201,8 +209,7 @@ def fetch_command(
     root, chosen = find_data_root(data_root), [name for name in fetch.ORIGINS if name in sets or not sets]
     if not sets or dry_run:
         surveys = [fetch.survey_set(name, root) for name in chosen]
-        if not write_json(json_file, [asdict(survey) for survey in surveys]):
-            click.echo(f"{format_survey(surveys)}\n\ndata root: {root}")
+        print_result(f"{format_survey(surveys)}\n\ndata root: {root}", json_file, [asdict(s) for s in surveys])
         return
     if not quiet:
         for name in chosen:
@@ -213,12 +220,13 @@ def fetch_command(
     with source as read, ProgressBar(quiet) as progress:
         outcomes = fetch.fetch_files(files, root, read, force=force, workers=workers, progress=progress)
     rows = [{**asdict(o.file), "file": str(o.path), "state": o.state, "why": o.why} for o in outcomes]
-    if not write_json(json_file, rows):
-        for name in chosen:
-            states = Counter(o.state for o in outcomes if o.file.set == name)
-            size = sum(o.file.bytes for o in outcomes if o.file.set == name and o.state in ("fetched", "replaced"))
-            counts = ", ".join(f"{count} {state}" for state, count in states.items())
-            click.echo(f"{locate_set(name, root)}: {counts}, {format_bytes(size)} written")
+    lines = []
+    for name in chosen:
+        states = Counter(o.state for o in outcomes if o.file.set == name)
+        size = sum(o.file.bytes for o in outcomes if o.file.set == name and o.state in ("fetched", "replaced"))
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        lines.append(f"{locate_set(name, root)}: {counts}, {format_bytes(size)} written")
+    print_result("\n".join(lines), json_file, rows)
     fetch.check_outcomes(outcomes, str(local or base))
 
 
@@ -330,8 +338,7 @@ def make_train_command(
         estimate = made.estimate()
         if dry_run:
             progress.close()
-            if not write_json(json_file, asdict(estimate)):
-                click.echo(format_estimate(estimate))
+            print_result(format_estimate(estimate), json_file, asdict(estimate))
             return
         left = trainset.choose_shards(made, force)
         if save_augmented:
@@ -341,8 +348,7 @@ def make_train_command(
         make(made, force=force, left=left, workers=workers, progress=progress)
     say_left_out(made.skipped)
     kept = made.shards - len(left)
-    if not write_json(json_file, {**asdict(estimate), "kept": kept}):
-        click.echo(format_made(made, kept))
+    print_result(format_made(made, kept), json_file, {**asdict(estimate), "kept": kept})
 
 
 def say_left_out(lines: Sequence[str]) -> None:
@@ -461,12 +467,11 @@ def make_lr_command(
         )  # fmt: skip
         if dry_run:
             progress.close()
-            if not write_json(json_file, {"files": [str(p) for p in plan.files], "skipped": plan.skipped}):
-                there = sum(path.exists() for path in plan.files)
-                click.echo(
-                    f"{out}: {len(plan.files)} files of {len(plan.jobs)} pictures, {there} of them there already"
-                )
-                click.echo("\n".join(f"  {o.path}  of {j.source}" for j in plan.jobs[:3] for o in j.outputs))
+            there = sum(path.exists() for path in plan.files)
+            lines = [f"{out}: {len(plan.files)} files of {len(plan.jobs)} pictures, {there} of them there already"]
+            lines += [f"  {o.path}  of {j.source}" for j in plan.jobs[:3] for o in j.outputs]
+            facts = {"files": [str(p) for p in plan.files], "skipped": plan.skipped}
+            print_result("\n".join(lines), json_file, facts)
             return
         load_kernels_aloud(quiet, "idn_data.images.kernels")
         keep_freed_memory()
@@ -474,9 +479,9 @@ def make_lr_command(
     for line in made.skipped:
         click.echo(f"left out: {line}", err=True)
     size = sum(path.stat().st_size for path in made.files)
-    if not write_json(json_file, {"files": [str(p) for p in made.files], "made": made.made, "kept": made.kept,
-                                  "skipped": made.skipped, "bytes": size}):  # fmt: skip
-        click.echo(f"{out}: {made.made} files made, {made.kept} kept, {format_bytes(size)}")
+    line = f"{out}: {made.made} files made, {made.kept} kept, {format_bytes(size)}"
+    print_result(line, json_file, {"files": [str(p) for p in made.files], "made": made.made, "kept": made.kept,
+                                   "skipped": made.skipped, "bytes": size})  # fmt: skip
 
 
 @main.command("identify", short_help="Find out what made LR pictures.")
@@ -514,15 +519,11 @@ def identify_command(
     load_kernels_aloud(quiet)
     with ProgressBar(quiet) as progress:
         found = identify(lr, hr, scale=scale, pictures=pictures, progress=progress)
-    if not write_json(json_file, found.to_dict()):
-        click.echo(found.verdict.text)
-        if found.verdict.command:
-            click.echo(f"made again by: {found.verdict.command}")
-        if table:
-            click.echo(format_candidates(found.candidates[:table]))
-        click.echo(f"compared: {', '.join(found.pictures)}")
-        for line in found.not_tried:
-            click.echo(f"not tried: {line}")
+    command = found.verdict.command
+    lines = [found.verdict.text, *([f"made again by: {command}"] if command else [])]
+    lines += [format_candidates(found.candidates[:table])] if table else []
+    lines += [f"compared: {', '.join(found.pictures)}", *(f"not tried: {line}" for line in found.not_tried)]
+    print_result("\n".join(lines), json_file, found.to_dict())
 
 
 @main.command("inspect", short_help="Describe, draw or verify a patch file.")
@@ -579,11 +580,12 @@ def inspect_command(
             source = images or find_set("291", find_data_root(data_root))
             facts["differing_patches"] = verify_patches(patches, source, workers=workers, progress=progress)
         progress.close()
-    if not write_json(json_file, facts) and not quiet:
-        attributes = facts.pop("attributes")
-        facts.pop("damaged_rows", None)  # said below
-        for name, value in {**attributes, **facts}.items():  # type: ignore[dict-item]  # it is a dict
-            click.echo(f"{name:<18}{value}")
+    if json_file != "-" and not quiet:
+        shown = {**facts["attributes"], **facts}  # type: ignore[dict-item]  # it is a dict
+        for name, value in shown.items():
+            if name not in ("attributes", "damaged_rows"):  # of the latter more below
+                click.echo(f"{name:<18}{value}")
+    write_json(json_file, facts)
     if any(len(rows) for rows in damage.values()):
         raise PatchFileError(patches.describe_damage(damage))
     differ = facts.get("differing_patches")
@@ -683,8 +685,13 @@ def make_test_command(
     metavar="DIR",
     help="Also save the SR images, in colour. Their border is the protocols'; of unlike ones, symmetric.",
 )
-@click.option("--csv", "csv_file", metavar="FILE", help="Write the scores as CSV; - is standard output.")
-@click.option("--markdown", "markdown_file", metavar="FILE", help="Write the published and these side by side.")
+@click.option(
+    "--csv", "csv_file", metavar="FILE", callback=check_report, help="Write the scores as CSV; - is standard output."
+)
+@click.option(
+    "--markdown", "markdown_file", metavar="FILE", callback=check_report,
+    help="Write the published and these side by side.",
+)  # fmt: skip
 @click.option("--per-image", is_flag=True, help="Also print the score of each image.")
 @device_option
 @networks_option
@@ -753,16 +760,16 @@ def evaluate_command(
             save_to=save_images, force=force, workers=workers, progress=progress,
         )  # fmt: skip
     table = [score.row() for score in scores]
-    taken = write_output(csv_file, format_csv(table))
-    taken |= write_output(markdown_file, format_comparison(scores, markdown=True) + "\n")
-    if write_json(json_file, table) or taken:
-        return
-    click.echo(format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores))
-    if per_image:
-        click.echo("\n" + format_image_scores(images))
-    click.echo(f"\n{format_protocols(scores)}\n\nSHA-256 of the images:")
-    for test_set in test_sets:
-        click.echo(f"  {test_set.describe()}")
+    if "-" not in (csv_file, markdown_file, json_file):
+        click.echo(format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores))
+        if per_image:
+            click.echo("\n" + format_image_scores(images))
+        click.echo(f"\n{format_protocols(scores)}\n\nSHA-256 of the images:")
+        for test_set in test_sets:
+            click.echo(f"  {test_set.describe()}")
+    write_output(csv_file, format_csv(table))
+    write_output(markdown_file, format_comparison(scores, markdown=True) + "\n")
+    write_json(json_file, table)
 
 
 @main.command("score", short_help="Score anybody's SR pictures.")
@@ -783,8 +790,10 @@ def evaluate_command(
 @click.option("--published", is_flag=True, help="Show published figures too, beside a whole known set.")
 @click.option("--per-image", is_flag=True, help="Also print the score of each picture.")
 @click.option("--dry-run", is_flag=True, help="Show which pictures pair, and compute nothing.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write all scores as CSV; - is standard output.")
-@click.option("--markdown", "markdown_file", metavar="FILE", help="Write the table as Markdown.")
+@click.option(
+    "--csv", "csv_file", metavar="FILE", callback=check_report, help="Write all scores as CSV; - is standard output."
+)
+@click.option("--markdown", "markdown_file", metavar="FILE", callback=check_report, help="Write the table as Markdown.")
 @workers_option
 @data_root_option
 @json_option
@@ -825,8 +834,7 @@ def score_command(
         for note in plan.notes:
             click.echo(note, err=True)
     if dry_run:
-        if not write_json(json_file, [pairing.row() for pairing in plan.pairings]):
-            click.echo(format_pairs(plan.pairings))
+        print_result(format_pairs(plan.pairings), json_file, [pairing.row() for pairing in plan.pairings])
         return
     with ProgressBar(quiet) as progress:
         scores = scoring.score_plan(plan, protocols, border=border, workers=workers, progress=progress)
@@ -835,13 +843,11 @@ def score_command(
         click.echo(
             "nothing published stands beside: that is of a whole known set, at its scales and protocols", err=True
         )
-    taken = [
-        write_json(json_file, [score.row() for score in scores]),
-        write_output(csv_file, format_method_rows(scores)),
-        write_output(markdown_file, format_methods(rows, per_image, markdown=True) + "\n"),
-    ]
-    if not any(taken):
+    if "-" not in (csv_file, markdown_file, json_file):
         click.echo(format_methods(rows, per_image))
+    write_json(json_file, [score.row() for score in scores])
+    write_output(csv_file, format_method_rows(scores))
+    write_output(markdown_file, format_methods(rows, per_image, markdown=True) + "\n")
 
 
 @main.command("validate", short_help="Compare with MATLAB's values.")
@@ -859,7 +865,8 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     """Compare MATLAB's functions here with MATLAB's own values, number by number.
 
     imresize, the conversions of colour and class, imfilter, fspecial, psnr, ssim. Checks the references that come
-    along (MATLAB's own values, exact arithmetic), any that you bring, and the bicubic baseline if Set5 is there.
+    along (MATLAB's own values, exact arithmetic), any that you bring, and the bicubic baseline if Set5 is there, as its
+    authors ship it.
 
     Integers must be identical, doubles within 1e-13 and singles within 2^-23 of the largest, PSNR within 1e-10 dB,
     SSIM within 1e-12. The script fixtures/make_reference.m makes a .mat with your own MATLAB; what comes out says
@@ -875,7 +882,6 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     from idn_data.images.sets import find_data_root
     from idn_data.scores import parity
     from idn_data.scores.references import read_references, read_shipped
-    from idn_data.scores.sets import open_set
 
     load_kernels_aloud(quiet)
     given = [reference for path in references for reference in read_references(path)]
@@ -886,17 +892,18 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
         for done, reference in enumerate([*shipped, *given], 1):
             verdicts.append(parity.compare(reference))
             progress("comparing", done, len(shipped) + len(given))
-    root = find_data_root(data_root)
-    if (root / "test_data" / "Set5").is_dir():
-        verdicts += parity.check_baseline(open_set("Set5", root))
+    baseline, left_out = parity.find_baseline(find_data_root(data_root))
+    verdicts += baseline
+    say_left_out(left_out)
     failed = [v for v in verdicts if not v.passed]
-    if not write_json(json_file, [asdict(v) for v in verdicts]):
+    if not to_stdout:
         for function, group in parity.group_by_function(failed if quiet else verdicts).items():
             heading = f"{function}: {parity.count_origins(group)}"
             click.echo("\n".join([heading, *map(parity.format_verdict, group)]))
     for line in parity.describe_borders(verdicts[len(shipped) :]):
         click.echo(line, err=to_stdout)
     click.echo(parity.summarize(verdicts), err=to_stdout)
+    write_json(json_file, [asdict(v) for v in verdicts])
     if failed:
         raise ValueError(
             f"{len(failed)} reference(s) disagree, {failed[0].name} first; nothing that idn makes can be trusted"

@@ -68,6 +68,21 @@ def _find_owner(path: Path) -> str:
             return "another user"
 
 
+def check_writable(path: Path | str) -> None:
+    """Raise OSError, with why and what helps, where a file of this name, and folders above it, could not be made."""
+    path = Path(path)
+    folder = next(place for place in path.absolute().parents if os.path.lexists(place))
+    if not folder.is_dir():
+        number = errno.ENOTDIR
+    elif _may(folder, os.W_OK | os.X_OK):
+        return
+    else:
+        read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+    error = OSError(number, os.strerror(number))  # of the number's own class
+    raise type(error)(number, f"not written: {explain_refusal(error, path, writing=True)}", str(path))
+
+
 def find_obstacle(path: Path | str, missing: str) -> str | None:
     """Why a file cannot be read, and what helps, in one line without the path; None for one that can be opened.
 

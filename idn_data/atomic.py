@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idn_data.access import explain_refusal
+from idn_data.access import check_writable, explain_refusal
 
 if sys.platform == "win32":
     import msvcrt
@@ -61,11 +61,14 @@ def check_target(path: Path | str, force: bool = False, *, text: bool = False) -
         The name belongs to a folder.
     BusyError
         Another process is writing it.
+    OSError
+        Its folder may not be written, or cannot be made.
     """
     path = Path(path)
     if text and _is_stream(path):
         return path
     _check_free(path, force)
+    check_writable(path)
     if (temporary := _name_temporary(path)).exists():
         with hold(path):
             temporary.unlink(missing_ok=True)

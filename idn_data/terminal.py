@@ -97,18 +97,36 @@ def load_kernels_aloud(quiet: bool, *more: str) -> None:
         click.echo(note, err=True)
 
 
-def write_output(target: str | None, text: str) -> bool:
-    """Write a report to the file its user named, or to standard output for ``-``; true if standard output is taken."""
+def check_report(_: click.Context, __: click.Parameter, target: str | None) -> str | None:
+    """Callback of an option that names a report: a file that could not be written is refused before all the work."""
+    if target not in (None, "-"):
+        from idn_data.atomic import check_target
+
+        check_target(target, force=True)
+    return target
+
+
+def print_result(text: str, target: str | None, value: object) -> None:
+    """Print a result as text, then write it as JSON to `target`; where that is ``-``, the JSON alone is printed.
+
+    In this order a result is not lost with a file that cannot be written.
+    """
+    if target != "-":
+        click.echo(text)
+    write_json(target, value)
+
+
+def write_output(target: str | None, text: str) -> None:
+    """Write a report to the file its user named, or to standard output for ``-``; a report of before is replaced."""
     if target == "-":
         click.echo(text, sys.stdout, nl=False)
     elif target is not None:
         from idn_data.atomic import write_text
 
         write_text(target, text, force=True)
-    return target == "-"
 
 
-def write_json(target: str | None, value: object) -> bool:
+def write_json(target: str | None, value: object) -> None:
     """`write_output` of a value as JSON; what is not finite (the PSNR of equal images) becomes null."""
 
     def tidy(item: Any) -> Any:
@@ -124,4 +142,4 @@ def write_json(target: str | None, value: object) -> bool:
         text.encode((getattr(sys.stdout, "encoding", None) if target == "-" else None) or "utf-8")
     except UnicodeEncodeError:  # a stream that lacks a letter, or the name of a file that is no text
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    return write_output(target, text)
+    write_output(target, text)

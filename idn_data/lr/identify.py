@@ -158,7 +158,7 @@ def list_candidates(
     blurs = [c for c in list_blurs() if c.usual] if bench.scale == int(bench.scale) else []
     found = [*list_matlab(), *blurs, *foreign, *makers]
     not_tried = [*not_tried, *missing]
-    if bench.pictures[0].hr.dtype != np.uint8:
+    if any(picture.hr.dtype != np.uint8 for picture in bench.pictures):
         names = {"pillow": "Pillow", "opencv": "OpenCV", "skimage": "scikit-image", "torch": "torch"}
         tried = {c.maker for c in found if not c.wide}
         not_tried += [f"{name} (16-bit pictures)" for maker, name in names.items() if maker in tried]
@@ -176,7 +176,7 @@ def choose_preparations(
     ValueError
         Sizes that no scale explains.
     """
-    channels = ("y", "grey") if pictures[0].lr.ndim == 2 and pictures[0].hr.ndim == 3 else ("rgb",)
+    channels = ("y", "grey") if any(p.lr.ndim < p.hr.ndim for p in pictures) else ("rgb",)
     found = find_scale(pictures) if scale is None else scale if all(fits(p, scale) for p in pictures) else None
     if found is not None:
         return found, pictures, list_preparations(pictures, found, channels)
@@ -201,13 +201,13 @@ def choose_preparations(
 
 
 def detect_exchange(bench: Bench, preparation: Preparation) -> bool:
-    """Whether LR is much nearer to HR when its first and third channel are exchanged."""
-    if bench.pictures[0].lr.ndim == 2:
+    """Whether LR in colour is much nearer to HR when its first and third channel are exchanged."""
+    colour = [number for number, picture in enumerate(bench.pictures) if picture.lr.ndim == 3]
+    if not colour or preparation.crop == "HR is a part":
         return False
     errors = np.zeros(2)
-    for number, picture in enumerate(bench.pictures):
-        if preparation.crop == "HR is a part":
-            return False
+    for number in colour:
+        picture = bench.pictures[number]
         hr = bench.prepare(number, preparation)
         made = imresize(hr, size=picture.size).astype(np.float64)
         errors += [np.abs(made - lr).mean() for lr in (picture.lr, picture.lr[..., ::-1])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -28,20 +30,29 @@ class Output:
 
 
 def list_sources(given: Sequence[Path | str]) -> list[Path]:
-    """The pictures of folders and single files, each once, in the order given.
+    """The pictures of folders and single files, each name once, in the order given.
+
+    Two names are two pictures, even where both are links to one file: stores that keep equal files once have such.
 
     Raises
     ------
     FileNotFoundError
         No such file or folder, or a folder without pictures.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in map(Path, given):
         if not path.exists():
             raise FileNotFoundError(f"no such file or folder: {path}; name HR pictures, or folders of them")
         for image in list_images(path) if path.is_dir() else [path]:
-            found.setdefault(image.resolve(), image)
+            found.setdefault(os.path.normcase(_name_whole(image)), image)
     return list(found.values())
+
+
+def _name_whole(path: Path) -> Path:
+    """The path from the root on, as it is named: links stay, but those before a ``..``, which decide where it leads."""
+    path = path.absolute()
+    last = max((k for k, part in enumerate(path.parts) if part == ".."), default=0)
+    return Path(os.path.realpath(Path(*path.parts[: last + 1])), *path.parts[last + 1 :])
 
 
 def name_outputs(
@@ -59,7 +70,8 @@ def name_outputs(
     layout : {"flat", "div2k", "rcan"}
         "flat": ``baby.png``, of several scales ``x2/baby.png``. "div2k": ``X2/babyx2.png``. "rcan":
         ``LR/LRBI/Set5/x2/baby_LRBI_x2.png`` and ``HR/Set5/x2/baby_HR_x2.png``, LRBD for "blur", where Set5 is the
-        name of the picture's folder, and a ``_GT`` or ``_HR`` at the end of its name is dropped.
+        name of the picture's folder, of a link that of the link's, and a ``_GT`` or ``_HR`` at the end of its name is
+        dropped.
     suffix : str
         Without the dot.
 
@@ -79,7 +91,7 @@ def name_outputs(
         else:
             kind = "LRBD" if reduction.degradation == "blur" else "LRBI"
             stem = re.sub("_(GT|HR)$", "", source.stem) or source.stem
-            folder = Path(source.resolve().parent.name, scale)
+            folder = Path(_name_whole(source).parent.name, scale)
             lr = out / "LR" / kind / folder / f"{stem}_{kind}_{scale}.{suffix}"
             hr = out / "HR" / folder / f"{stem}_HR_{scale}.{suffix}"
             outputs += [Output(lr, reduction), Output(hr, reduction, cut_hr=True)]
@@ -96,13 +108,13 @@ def check_names(outputs: Sequence[tuple[Path, Output]]) -> None:
     Raises
     ------
     ValueError
-        Two pictures with one name, or an output in the place of a source: even ``--force`` replaces no HR.
+        Two pictures with one name, or an output that is a source, by whatever name: even ``--force`` replaces no HR.
     """
     owners: dict[str, Path] = {}
-    sources = {source.resolve() for source, _ in outputs}
+    sources = {place: source for source, _ in outputs for place in _find_places(source)}
     for source, output in outputs:
-        if output.path.resolve() in sources:
-            raise ValueError(f"{output.path} is an HR picture itself; name another --out")
+        if hr := next((sources[place] for place in _find_places(output.path) if place in sources), None):
+            raise ValueError(f"{output.path} is the HR picture {hr} itself; name another --out")
         name = str(output.path)
         other = owners.setdefault(name.casefold() if sys.platform in ("win32", "darwin") else name, source)
         if other != source:
@@ -110,3 +122,24 @@ def check_names(outputs: Sequence[tuple[Path, Output]]) -> None:
                 f"{other} and {source} would both become {output.path}; rename or leave out one, "
                 "or take --layout rcan, which keeps folders apart"
             )
+
+
+def _find_places(path: Path) -> list[object]:
+    """By what a file is known: its path without links, and its number on its disk, which has one for all its names.
+
+    The number tells that ``a.png`` and ``A.PNG`` are one file where the disk sees no case, and so of hard links.
+    """
+    places: list[object] = [os.path.realpath(path)]
+    with contextlib.suppress(OSError):  # not there
+        found = path.stat()
+        places += [(found.st_dev, found.st_ino)] if found.st_ino else []  # 0 where the disk has no numbers
+    return places
+
+
+def note_older(line: str, outputs: Sequence[Output]) -> str:
+    """Why a picture is not made, and which files of an earlier run stay in the place of its own."""
+    older = [output.path for output in outputs if output.path.exists()]
+    if not older:
+        return line
+    more = f" and {len(older) - 1} more" if len(older) > 1 else ""
+    return f"{line}; an older {older[0]}{more} stays: remove it, or mend the picture"

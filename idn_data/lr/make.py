@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.atomic import hold, sweep
+from idn_data.lr.layouts import note_older
 from idn_data.lr.making import Computed, Stored, compute_picture, store_picture
 from idn_data.lr.plan import Job, LrPlan, plan_lr
 from idn_data.lr.record import MARK, Journal, digest_file
@@ -30,7 +31,12 @@ class LrError(ValueError):
 
 @dataclass(frozen=True)
 class Made:
-    """What a run did: files made now, files that stood already and were right, pictures left out, each with why."""
+    """What a run did.
+
+    files : those that are there and right, in the order of the pictures; made, kept : how many of them were made now,
+    and how many stood already; skipped : a line for each picture left out, with why. An older file may stand in the
+    place of such a picture's: its line names it, and `files` does not.
+    """
 
     files: tuple[Path, ...]
     made: int
@@ -133,11 +139,12 @@ def run_plan(
             from idn_data.lr.cluster import make_on_cluster
 
             make_on_cluster(plan.out, jobs, address, note, force=force, workers=workers, progress=progress)
-    faults = tuple(line for job in jobs for line in found[job.source].bad)
+    faults = tuple(note_older(line, job.outputs) for job in jobs for line in found[job.source].bad)
     if faults and not plan.skip_bad:
         advice = "mend them and run the same command again, or leave them out with --skip-bad"
         raise LrError(f"{len(faults)} picture(s) cannot be used; all others are made; {advice}", faults)
-    paths = tuple(output.path for output in files if output.path.exists())
+    lost = {output.path for job in jobs if found[job.source].bad for output in job.outputs}
+    paths = tuple(output.path for output in files if output.path not in lost)
     stood = sum(stored.stood for stored in found.values())
     made = sum(len(stored.files) for stored in found.values()) - stood
     return Made(paths, made, len(kept) + stood, (*plan.skipped, *faults))

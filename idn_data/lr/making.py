@@ -64,9 +64,17 @@ def compute_picture(job: Job, force: bool) -> Computed:
 
 
 def store_picture(computed: Computed, force: bool) -> Stored:
-    """Write the files of a picture, each whole or not at all."""
+    """Write the files of a picture, each whole or not at all; FileExistsError for one that is there and is another."""
     if computed.bad:
         return Stored(bad=computed.bad)
+    try:
+        return _write_files(computed, force)
+    except FileExistsError:  # a worker that was thought lost wrote it meanwhile: once more, and what stands is compared
+        again = compute_picture(computed.job, force)
+        return Stored(bad=again.bad) if again.bad else _write_files(again, force)
+
+
+def _write_files(computed: Computed, force: bool) -> Stored:
     digests = []
     for output, data in zip(computed.job.outputs, computed.files, strict=True):
         if data is None:

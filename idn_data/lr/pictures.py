@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from idn_data.images.pairs import group_by_name, strip_name
 from idn_data.lr.layouts import list_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,9 +59,11 @@ class Picture:
 
 
 def find_pairs(lr: Sequence[Path | str] | Path | str, hr: Sequence[Path | str] | Path | str) -> list[tuple[Path, Path]]:
-    """LR and HR files of one name, without suffix or what layouts add (``x4``, ``_LRBI``, ``_HR``, ``_GT``).
+    """LR and HR files of one name, without suffix.
 
-    A single LR and a single HR are a pair whatever their names. Pictures without a partner are passed over.
+    Equal names are tried first: the ``x01`` of ``tex01.png`` is no scale. If no names are equal, they are taken without
+    what layouts add (``x4``, ``_LRBI``, ``_HR``, ``_GT``). A single LR and a single HR are a pair whatever their names.
+    Pictures without a partner are passed over.
 
     Raises
     ------
@@ -73,8 +75,12 @@ def find_pairs(lr: Sequence[Path | str] | Path | str, hr: Sequence[Path | str] |
     lrs, hrs = (list_sources([paths] if isinstance(paths, (str, Path)) else paths) for paths in (lr, hr))
     if len(lrs) == len(hrs) == 1:
         return [(lrs[0], hrs[0])]
-    groups = group_by_name(lrs, hrs, strip_name, strip_name)
-    pairs = [(p, partner) for p in lrs for partner in groups[strip_name(p.stem)][1]]
+    rules: tuple[Callable[[str], str], ...] = (str, strip_name)
+    for clean in rules:
+        groups = group_by_name(lrs, hrs, clean, clean)
+        pairs = [(p, partner) for p in lrs for partner in groups[clean(p.stem)][1]]
+        if pairs:
+            break
     taken: dict[Path, Path] = {}
     for low, high in pairs:
         other = taken.setdefault(low, high)
@@ -86,7 +92,9 @@ def find_pairs(lr: Sequence[Path | str] | Path | str, hr: Sequence[Path | str] |
 
 
 def read_pictures(pairs: Sequence[tuple[Path, Path]]) -> list[Picture]:
-    """Read the pairs; LR and HR are brought to the same number of channels, but for grey LR of colour HR.
+    """Read the pairs; LR and HR are brought to the same number of channels.
+
+    Grey LR of colour HR stays grey where all LR is grey. Beside LR in colour it is colour without saturation.
 
     Raises
     ------
@@ -113,6 +121,9 @@ def read_pictures(pairs: Sequence[tuple[Path, Path]]) -> list[Picture]:
         if lr.ndim == 3 and hr.ndim == 2:
             hr = np.repeat(hr[..., None], 3, axis=2)
         pictures.append(Picture(low.name, lr, hr, _read_jpeg(low)))
+    if any(p.lr.ndim == 3 for p in pictures):
+        pictures = [replace(p, lr=np.repeat(p.lr[..., None], 3, axis=2)) if p.lr.ndim < p.hr.ndim else p
+                    for p in pictures]  # fmt: skip
     return pictures
 
 

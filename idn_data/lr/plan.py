@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from idn_data.images.decode import ImageError
 from idn_data.images.exact import FORMATS, Header, check_format, read_header
 from idn_data.images.sources import BadImagesError
-from idn_data.lr.layouts import LAYOUTS, Output, check_names, list_sources, name_outputs
+from idn_data.lr.layouts import LAYOUTS, Output, check_names, list_sources, name_outputs, note_older
 from idn_data.lr.reduction import Reduction, choose_reduction
 from idn_data.workers import count_workers, map_in_order
 
@@ -80,7 +80,7 @@ def plan_lr(
         try:
             return Job(source, _check_picture(source, chosen, format, drop_alpha), tuple(named[source]))
         except ImageError as error:
-            return str(error)
+            return note_older(str(error), named[source]) if skip_bad else str(error)
 
     jobs, bad = [], []
     for done, found in enumerate(map_in_order(examine, sources, count_workers(workers)), 1):

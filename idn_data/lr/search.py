@@ -154,7 +154,7 @@ class Search:
 
     def try_jpeg(self) -> list[Fit]:
         """A JPEG after each trial: with the file's own tables, or those qualities that LR has most likely seen."""
-        if self.bench.pictures[0].lr.dtype != np.uint8 or self.find_nearest().mean_square > MOST_JPEG:
+        if any(p.lr.dtype != np.uint8 for p in self.bench.pictures) or self.find_nearest().mean_square > MOST_JPEG:
             return []
         trials = [fit.trial for fit in sorted(self.fits.values(), key=lambda fit: fit.mean_square)]
         return self.try_all(replace(trial, jpeg=jpeg) for jpeg in self._choose_jpegs() for trial in trials)
@@ -164,7 +164,7 @@ class Search:
 
         A JPEG that is compressed once more in the same way hardly changes.
         """
-        picture = self.bench.pictures[0]
+        picture = max(self.bench.pictures, key=lambda p: p.lr.ndim)  # in colour, where one is
         if picture.jpeg:
             return [picture.jpeg]
         lr = picture.lr[: CORNER + MARGIN, : CORNER + MARGIN]
@@ -182,9 +182,10 @@ class Search:
 def agree(one: Trial, other: Trial, bench: Bench) -> bool:
     """Whether two trials make the same of noise: then no picture of this kind can tell them apart.
 
-    The noise is small and has the remainder of the first picture's sides, which decides what is cut.
+    The noise is small. It is in colour where a picture is, and has the remainder of that one's sides, which decides
+    what is cut.
     """
-    first, scale = bench.pictures[0], bench.scale
+    first, scale = max(bench.pictures, key=lambda p: p.hr.ndim), bench.scale
     size = (24, 20)
     if scale == int(scale):
         spare = [max(0, h - int(scale) * n) for h, n in zip(first.hr_size, first.size, strict=True)]

@@ -115,8 +115,10 @@ class Bench:
         self._prepared: dict[tuple[int, Preparation], NDArray[Any]] = {}
 
     def exchange_channels(self) -> None:
-        """Go on with LR whose first and third channel are exchanged."""
-        self.pictures = [replace(p, lr=np.ascontiguousarray(p.lr[..., ::-1])) for p in self.pictures]
+        """Go on with LR whose first and third channel are exchanged; grey LR has none."""
+        self.pictures = [
+            p if p.lr.ndim == 2 else replace(p, lr=np.ascontiguousarray(p.lr[..., ::-1])) for p in self.pictures
+        ]
 
     def prepare(self, number: int, preparation: Preparation) -> NDArray[Any]:
         """HR of a picture, prepared."""
