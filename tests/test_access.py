@@ -22,7 +22,7 @@ from support.serving import BYTES, FILES
 
 from cli import describe_error
 from idn_data.access import explain_refusal, find_obstacle
-from idn_data.atomic import BusyError, hold, write_text
+from idn_data.atomic import BusyError, check_target, hold, write_text
 from idn_data.images.decode import ImageError, list_images, read_image
 from idn_data.images.download import open_local
 from idn_data.patches.patchfile import PatchFile, PatchFileError
@@ -100,6 +100,8 @@ def test_a_folder_that_may_not_be_written(shared: Path) -> None:
             with pytest.raises(PermissionError, match=said) as caught:
                 write_text(shared / "theirs" / name, "x")
             assert describe_error(caught.value).startswith(f"{shared / 'theirs' / name}: not written: no permission")
+            with pytest.raises(PermissionError, match=said):
+                check_target(shared / "theirs" / name, force=True)
 
 
 @posix

@@ -133,11 +133,28 @@ def test_check_target(tmp_path: Path) -> None:
         check_target(target)
 
 
+def test_a_folder_that_is_to_be_made(tmp_path: Path) -> None:
+    check_target(tmp_path / "new" / "below" / "out.txt")
+    assert names(tmp_path) == []
+
+
 def test_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"a file")
     with pytest.raises(OSError, match="taken"):
         write_text(tmp_path / "taken" / "out.txt", "text")
+    for name in ("out.txt", "new/out.txt"):
+        with pytest.raises(NotADirectoryError, match=r"not written: a part of its path is a file, not a folder"):
+            check_target(tmp_path / "taken" / name, force=True)
     assert (tmp_path / "taken").read_bytes() == b"a file"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for write in (check_target, lambda path, force: write_text(path, "text", force)):
+        with pytest.raises(FileExistsError, match="pipe is a pipe or a device; name a file"):
+            write(tmp_path / "pipe", True)
+    assert (tmp_path / "pipe").is_fifo() and names(tmp_path) == ["pipe"]
 
 
 def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:

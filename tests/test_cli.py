@@ -29,6 +29,7 @@ from idn_data.patches.patchfile import PatchFile
 from idn_data.pictures import draw_patches
 from idn_data.scores.call import FUNCTIONS
 from idn_data.scores.figure import draw_figure
+from idn_data.scores.references import read_shipped
 from idn_train.methods import open_method
 from idn_train.weightfile import find_weights
 
@@ -272,6 +273,20 @@ def test_validate(tmp_path: Path) -> None:
         sum(int(k) for _, _, rest in heads for k in re.findall(rf"(\d+) {what}", rest)) for what in ("M", "e")
     )
     assert lines[-1] == f"{n} of {n} references agree: {own} MATLAB's own, {exact} exact arithmetic"
+
+
+def test_validate_leaves_out_another_set5(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = list(read_shipped())[:3]
+    monkeypatch.setattr("idn_data.scores.references.read_shipped", lambda: few)
+    (tmp_path / "test_data").mkdir()
+    photos.rename(tmp_path / "test_data" / "Set5")
+    result = run("validate", "--quiet", "--data-root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("3 of 3 references agree: ") and "published" not in result.stdout
+    assert result.stderr.startswith(
+        f"left out: the published scores: {tmp_path}/test_data/Set5 is not the authors' Set5"
+    )
+    assert "idn fetch Set5 gets that" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_validate_says_which_border_a_matlab_has(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ COMMANDS = {
     "idn_data/patches/verify.py": ("inspect",),
     "idn_data/scores/maketest.py": ("make-test",),
     "idn_data/scores/pairs.py": ("score",),  # in remedies, which other commands do not add
+    "idn_data/scores/parity.py": ("fetch",),
     "idn_data/scores/scoring.py": ("score",),
     "idn_data/scores/tables.py": ("make-train",),
     "idn_train/checkpoint.py": OPENERS,

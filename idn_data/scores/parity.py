@@ -193,8 +193,10 @@ def find_baseline(root: Path) -> tuple[list[Verdict], list[str]]:
         test_set = open_set("Set5", root)
     if test_set and test_set.registered:
         return check_baseline(test_set), []
-    line = f"the published scores: {folder} is not the authors' Set5, file for file; idn fetch Set5 gets that"
-    return [], [f"{line}, with another --data-root where these files are to stay"]
+    return [], [
+        f"the published scores: {folder} is not the authors' Set5, file for file; idn fetch Set5 gets that, with "
+        "another --data-root if these files are to stay"
+    ]
 
 
 def check_baseline(test_set: TestSet) -> list[Verdict]:

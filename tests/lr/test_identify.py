@@ -16,6 +16,7 @@ from idn_data.images.exact import write_exact
 from idn_data.lr.identify import Identification
 from idn_data.lr.make import make_lr
 from idn_data.lr.reduction import choose_reduction
+from idn_data.matlab.color import rgb2y
 from idn_data.matlab.resize import imresize
 
 NAMES = {case.name: case for case in QUICK}
@@ -133,6 +134,74 @@ def test_pairs_by_name(tmp_path: Path) -> None:
     write(hr, image, "a3.png")
     with pytest.raises(ValueError, match=r"a3_LRBI_x2\.png may belong to .* and to .*; name one of them alone"):
         identify(lr, hr)
+
+
+def test_equal_names_are_pairs_whatever_they_look_like(tmp_path: Path) -> None:
+    """The x01 of tex01 is no scale; of a part of the pictures neither."""
+    for k in range(1, 5):
+        write(tmp_path / "hr", image := draw_photo(60, 48, k), f"tex0{k}.png")
+        if k > 2:
+            write(tmp_path / "lr", imresize(image, 1 / 2), f"tex0{k}.png")
+    found = identify(tmp_path / "lr", tmp_path / "hr")
+    assert found.pictures == ("tex03.png", "tex04.png") and found.verdict.differing == 0
+
+
+def test_names_that_link_to_one_file_are_pairs_of_their_own(tmp_path: Path) -> None:
+    hr = draw_photo(60, 48, 0)
+    files = {"hr": write(tmp_path / "blobs", hr, "1f"), "lr": write(tmp_path / "blobs", imresize(hr, 1 / 2), "2e")}
+    for folder, file in files.items():
+        (tmp_path / folder).mkdir()
+        for name in "ab":
+            (tmp_path / folder / f"{name}.png").symlink_to(file)
+    assert identify(tmp_path / "lr", tmp_path / "hr").pictures == ("a.png", "b.png")
+
+
+@pytest.mark.parametrize("grey", ["a.png", "b.png"])
+def test_exchanged_channels_beside_a_grey_picture(tmp_path: Path, grey: str) -> None:
+    for k, name in enumerate(("a.png", "b.png")):
+        hr = draw_photo(128, 112, k)
+        hr = hr[..., 1] if name == grey else hr
+        write(tmp_path / "hr", hr, name)
+        lr = imresize(hr, 1 / 4)
+        write(tmp_path / "lr", lr if name == grey else lr[..., ::-1], name)
+    verdict = identify(tmp_path / "lr", tmp_path / "hr").verdict
+    assert (verdict.maker, verdict.exchanged, verdict.differing) == ("matlab", True, 0), verdict.text
+
+
+def test_y_of_colour_beside_a_grey_picture(tmp_path: Path) -> None:
+    for k, name in enumerate(("a.png", "b.png")):
+        hr = draw_photo(128, 112, k)
+        write(tmp_path / "hr", hr if k else hr[..., 1], name)
+        write(tmp_path / "lr", imresize(rgb2y(hr) if k else hr[..., 1], 1 / 4), name)
+    verdict = identify(tmp_path / "lr", tmp_path / "hr").verdict
+    assert (verdict.maker, verdict.channel, verdict.differing) == ("matlab", "y", 0), verdict.text
+
+
+@pytest.mark.parametrize("pale", ["a.png", "b.png"])
+def test_colour_that_is_grey_in_lr(tmp_path: Path, pale: str) -> None:
+    """A picture with hardly any colour, beside one in full colour."""
+    for k, name in enumerate(("a.png", "b.png")):
+        hr = draw_photo(128, 112, k)
+        if name == pale:
+            hr = np.repeat(hr[..., 1:2], 3, axis=2)
+            hr[60, 60, 0] ^= 1
+        write(tmp_path / "hr", hr, name)
+        write(tmp_path / "lr", imresize(hr, 1 / 4), name)
+    assert (read_image(tmp_path / "lr" / pale) == read_image(tmp_path / "lr" / pale)[..., :1]).all()
+    verdict = identify(tmp_path / "lr", tmp_path / "hr").verdict
+    assert (verdict.maker, verdict.channel, verdict.differing) == ("matlab", "rgb", 0), verdict.text
+
+
+def test_8_bits_beside_16(tmp_path: Path) -> None:
+    for k, (folder, name) in enumerate((("hr", "a.png"), ("hr", "b.png"))):
+        hr = draw_photo(96, 96, k).astype(np.uint8 if k == 0 else np.uint16) * (257 if k else 1)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "lr").mkdir(exist_ok=True)
+        write_exact(hr, tmp_path / folder / name)
+        write_exact(imresize(hr, 1 / 4), tmp_path / "lr" / name)
+    found = identify(tmp_path / "lr", tmp_path / "hr")
+    assert (found.verdict.maker, found.verdict.differing) == ("matlab", 0)
+    assert "Pillow (16-bit pictures)" in found.not_tried
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from idn_data.cluster import tasks
 from idn_data.cluster.scheduler import ClusterError
 from idn_data.lr import cluster
 from idn_data.lr.make import LrError, make_lr
-from idn_data.lr.plan import plan_lr
+from idn_data.lr.making import Computed, store_picture
+from idn_data.lr.plan import Job, plan_lr
 from idn_data.lr.record import JOURNAL, MARK
 from idn_data.patches.header import read_versions
 
@@ -190,3 +191,19 @@ def test_a_picture_that_another_still_writes_is_waited_for(
     release.enter_context(hold(job.outputs[0].path))
     monkeypatch.setattr(cluster.time, "sleep", lambda _: release.close())
     assert len(cluster._make_patiently(job, force=False).files) == 1
+
+
+def test_a_picture_that_a_lost_worker_finishes_meanwhile_is_compared(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job, *_) = plan_lr(photos, tmp_path / "out", 2).jobs
+    compute = cluster.compute_picture
+
+    def compute_late(job: Job, force: bool) -> Computed:
+        computed = compute(job, force)
+        store_picture(compute(job, force), force)  # by the other
+        return computed
+
+    monkeypatch.setattr(cluster, "compute_picture", compute_late)
+    stored = cluster._make_patiently(job, force=False)
+    assert (stored.stood, len(stored.files)) == (1, 1)

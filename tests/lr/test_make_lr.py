@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ from idn_data.lr.make import LrError, make_lr
 from idn_data.lr.plan import plan_lr
 from idn_data.lr.record import JOURNAL
 from idn_data.lr.reduction import choose_reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = ["harbour.png", "meadow.png", "stone.png", "street.png", "water.png"]
 
@@ -160,9 +165,51 @@ def test_names_that_differ_in_case_alone_are_one_on_some_systems(
 
 def test_an_hr_is_never_replaced(photos: Path) -> None:
     before = hash_tree(photos)
-    with pytest.raises(ValueError, match=r"street\.png is an HR picture itself; name another --out"):
+    with pytest.raises(ValueError, match=r"street\.png is the HR picture .*street\.png itself; name another --out"):
         make_lr(photos, photos, 2, force=True)
     assert hash_tree(photos) == before
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_an_hr_is_never_replaced_by_another_name_of_its_file(photos: Path, link: Callable[[Path, Path], None]) -> None:
+    """Where a disk sees no case, A.png is the file A.PNG: as with a hard link, both names have one number."""
+    (photos / "street.png").rename(photos / "A.PNG")
+    link(photos / "A.PNG", photos / "A.png")
+    before = hash_tree(photos)
+    with pytest.raises(ValueError, match=r"A\.png is the HR picture .*A\.PNG itself; name another --out"):
+        make_lr(photos / "A.PNG", photos, 2, force=True)
+    assert hash_tree(photos) == before
+
+
+def test_links_into_a_store_are_pictures_of_their_own(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As git-annex, DVC and caches have them: equal pictures are one file, of another name in another folder."""
+    photos.rename(tmp_path / "blobs")
+    (tmp_path / "Set5").mkdir()
+    for name in ("baby.png", "bird.png"):
+        (tmp_path / "Set5" / name).symlink_to("../blobs/street.png")
+    (tmp_path / "Mine").symlink_to("Set5")
+    made = make_lr([tmp_path / "Set5", tmp_path / "Set5/bird.png"], tmp_path / "lr", 4)
+    assert ([path.name for path in made.files], made.made) == (["baby.png", "bird.png"], 2)
+    monkeypatch.chdir(tmp_path / "Set5")
+    for names, folders in (
+        ([tmp_path / "Set5"], ["Set5"]),
+        ([".", "../Set5", "../blobs/../Set5", tmp_path / "./Set5/baby.png"], ["Set5"]),
+        ([tmp_path / "Mine", "."], ["Mine", "Set5"]),
+        ([tmp_path / "Mine/../Set5/../Mine"], ["Mine"]),
+    ):
+        files = plan_lr(names, tmp_path / "out", 4, layout="rcan").files[::2]
+        assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == [
+            f"LR/LRBI/{folder}/x4/{name}_LRBI_x4.png" for folder in folders for name in ("baby", "bird")
+        ]
+
+
+def test_a_folder_above_a_link_is_the_one_above_its_target(photos: Path, tmp_path: Path) -> None:
+    (photos / "below").mkdir()
+    (tmp_path / "link").symlink_to(photos / "below")
+    plan = plan_lr(tmp_path / "link/../stone.bmp", tmp_path / "out", 4, layout="rcan")
+    assert plan.files[0] == tmp_path / "out/LR/LRBI/photos/x4/stone_LRBI_x4.png"
 
 
 def test_16_bits_stay_and_a_palette_is_applied(tmp_path: Path) -> None:
@@ -215,6 +262,45 @@ def test_a_picture_that_turns_out_damaged_does_not_stop_the_others(photos: Path,
     assert list_tree(tmp_path / "lr") == [JOURNAL, *(n for n in NAMES if n != "street.png")]
     made = make_lr(photos, tmp_path / "lr", 4, skip_bad=True)
     assert (made.made, made.kept, len(made.skipped)) == (0, 4, 1)
+
+
+@pytest.mark.parametrize("damage", ["in its pixels", "in its head"])
+def test_an_older_file_of_a_damaged_picture_stays_and_is_named(photos: Path, tmp_path: Path, damage: str) -> None:
+    """It may be the last that is right; but it is none of this run's, whose scale is another."""
+    out = tmp_path / "lr"
+    make_lr(photos, out, 4)
+    older = (out / "street.png").read_bytes()
+    path = photos / "street.png"
+    path.write_bytes(path.read_bytes()[: 2000 if damage == "in its pixels" else 10])
+    made = make_lr(photos, out, 2, force=True, skip_bad=True)
+    assert [p.name for p in made.files] == [name for name in NAMES if name != "street.png"]
+    assert (made.made, made.kept) == (4, 0)
+    assert made.skipped[0].startswith(f"{path}: ")
+    assert made.skipped[0].endswith(f"; an older {out}/street.png stays: remove it, or mend the picture")
+    assert (out / "street.png").read_bytes() == older
+    (out / "street.png").unlink()
+    (line,) = make_lr(photos, out, 2, skip_bad=True).skipped
+    assert "older" not in line
+
+
+def test_older_files_of_a_picture_that_stops_the_run_are_named(photos: Path, tmp_path: Path) -> None:
+    make_lr(photos, tmp_path / "lr", 4, layout="rcan")
+    path = photos / "street.png"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(LrError) as raised:
+        make_lr(photos, tmp_path / "lr", 4, layout="rcan", force=True)
+    assert raised.value.lines[0].endswith("street_LRBI_x4.png and 1 more stays: remove it, or mend the picture")
+
+
+def test_a_picture_that_another_process_finishes_meanwhile_is_compared(photos: Path, tmp_path: Path) -> None:
+    """Such as a worker of a cluster that was thought lost."""
+    first, second = (plan_lr(photos / "stone.bmp", tmp_path / "out", scale).jobs[0] for scale in (4, 2))
+    late, other = making.compute_picture(first, False), making.compute_picture(second, False)
+    assert making.store_picture(making.compute_picture(first, False), False).stood == 0
+    stored = making.store_picture(late, False)
+    assert (stored.stood, stored.bad, len(stored.files)) == (1, (), 1)
+    with pytest.raises(FileExistsError, match=r"stone\.png: is there and is not what would be made; --force replaces"):
+        making.store_picture(other, False)
 
 
 def test_one_process_at_a_time(photos: Path, tmp_path: Path) -> None:

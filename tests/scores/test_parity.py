@@ -23,6 +23,7 @@ from idn_data.scores.parity import (
     check_baseline,
     compare,
     describe_borders,
+    find_baseline,
     format_verdict,
     group_by_function,
     summarize,
@@ -235,6 +236,30 @@ def test_baseline_of_the_real_set5(data_root: Path) -> None:
         assert verdict.passed, format_verdict(verdict)
         assert verdict.difference < 0.005
         assert "not the authors' files" not in verdict.note
+
+
+def test_the_baseline_is_found_in_the_authors_set5_alone(data_root: Path) -> None:
+    verdicts, left_out = find_baseline(data_root)
+    assert [v.passed for v in verdicts] == [True, True, True] and left_out == []
+
+
+@pytest.mark.parametrize("kind", ["another", "a part", "empty", "damaged"])
+def test_the_baseline_of_another_set5_is_left_out(photos: Path, tmp_path: Path, kind: str) -> None:
+    """That is no failure of the functions."""
+    assert find_baseline(tmp_path) == ([], [])
+    folder = tmp_path / "test_data" / "Set5"
+    folder.parent.mkdir()
+    photos.rename(folder)
+    for path in list(folder.iterdir())[{"a part": 2, "empty": 0}.get(kind, 5) :]:
+        path.unlink()
+    if kind == "damaged":
+        (folder / "stone.bmp").write_bytes(b"BM")
+    verdicts, (line,) = find_baseline(tmp_path)
+    assert verdicts == []
+    assert line == (
+        f"the published scores: {folder} is not the authors' Set5, file for file; idn fetch Set5 gets that, with "
+        "another --data-root if these files are to stay"
+    )
 
 
 def test_baseline_of_changed_images_fails(data_root: Path, tmp_path: Path) -> None:
