@@ -102,7 +102,7 @@ def check_report(_: click.Context, __: click.Parameter, target: str | None) -> s
     if target not in (None, "-"):
         from idn_data.atomic import check_target
 
-        check_target(target, force=True)
+        check_target(target, force=True, text=True)
     return target
 
 

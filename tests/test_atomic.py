@@ -148,15 +148,6 @@ def test_file_in_place_of_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "taken").read_bytes() == b"a file"
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
-def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for write in (check_target, lambda path, force: write_text(path, "text", force)):
-        with pytest.raises(FileExistsError, match="pipe is a pipe or a device; name a file"):
-            write(tmp_path / "pipe", True)
-    assert (tmp_path / "pipe").is_fifo() and names(tmp_path) == ["pipe"]
-
-
 def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
     write_text(tmp_path / "out.txt", "Größe ×4\nsecond\n")
     assert (tmp_path / "out.txt").read_bytes() == b"Gr\xc3\xb6\xc3\x9fe \xc3\x974\nsecond\n"
