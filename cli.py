@@ -1035,7 +1035,7 @@ def train_command(
 ) -> None:  # fmt: skip
     """Train IDN, or a network of your own.
 
-    A run that was stopped or killed goes on where it was when started again with the same command.
+    A run that was stopped or killed goes on where it was when started again with the same command, without --restart.
 
     On several GPUs: torchrun --nproc-per-node=K -m idn_train, with the same options.
 
@@ -1078,7 +1078,8 @@ def train_command(
         outcome = session.run_job(job, rank, say, progress=progress, watch=line)
         line.close()
     if rank == 0:
-        click.echo(f"stopped; the same command goes on from {outcome.path}" if outcome.signal else outcome.path)
+        again = f"the same command{' without --restart' if restart else ''}"
+        click.echo(f"stopped; {again} goes on from {outcome.path}" if outcome.signal else outcome.path)
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
 

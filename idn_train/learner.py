@@ -17,12 +17,12 @@ from idn_train.graph import CapturedStep
 from idn_train.loss import compute_loss
 from idn_train.network import IDN
 from idn_train.optimizer import blend_weights, make_optimizers, set_rates
-from idn_train.ownnetwork import OwnNetwork, load_network
+from idn_train.ownnetwork import OwnNetwork, check_sr, load_network
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from idn_train.config import Config, Loss
+    from idn_train.config import Config, Loss, Precision
     from idn_train.ownnetwork import Network
 
 Advance = Callable[[Tensor, Tensor], Tensor]  # LR and GT of a batch to its loss; the weights follow
@@ -141,16 +141,13 @@ def make_step(
     model: Any = nn.parallel.DistributedDataParallel(network) if world > 1 else network
     if compiled:
         model = torch.compile(model)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
     own = isinstance(network, OwnNetwork)
-    explain = network.explain if isinstance(network, OwnNetwork) else contextlib.nullcontext
     buffers = list(zip(averaged.module.buffers(), network.buffers(), strict=True)) if averaged and own else []
 
     kind = loss or config.loss
 
     def advance(lr: Tensor, gt: Tensor) -> Tensor:
-        with autocast, explain():
-            sr = model(lr)  # (n, c, p, p) to (n, c, s·p, s·p)
+        sr = compute_sr(model, network, lr, config.precision)  # (n, c, p, p) to (n, c, s·p, s·p)
         lost = compute_loss(sr, gt, kind)  # a scalar
         lost.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
@@ -166,6 +163,52 @@ def make_step(
         return lost.detach()
 
     return CapturedStep(advance) if is_captured(device, world, compiled) else advance
+
+
+def compute_sr(model: Any, network: Network, lr: Tensor, precision: Precision) -> Tensor:
+    """SR of a batch by a network, or by what computes it faster.
+
+    Parameters
+    ----------
+    model : callable
+        The network, as it is, compiled, or one of several processes'.
+    network : IDN or OwnNetwork
+    lr : (n, c, p, p) tensor
+    precision : {"float32", "bf16"}
+
+    Returns
+    -------
+    Tensor
+        (n, c, s·p, s·p).
+
+    Raises
+    ------
+    NetworkError
+        A network of one's own fails on this batch, or makes SR of another size.
+    """
+    with torch.autocast(lr.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        if not isinstance(network, OwnNetwork):
+            return cast("Tensor", model(lr))
+        with network.explain():
+            sr = model(lr)
+            check_sr(network, lr, sr)
+            return cast("Tensor", sr)
+
+
+def try_step(network: Network, config: Config, lr: Tensor, gt: Tensor) -> None:
+    """Compute the gradients of a batch by all losses of a run; its weights stay.
+
+    Raises
+    ------
+    NetworkError
+        As `compute_sr`.
+    ValueError
+        As `compute_loss`.
+    """
+    sr = compute_sr(network, network, lr, config.precision)
+    losses = [compute_loss(sr, gt, kind) for kind in (config.loss, config.last_loss or config.loss)]
+    with network.explain() if isinstance(network, OwnNetwork) else contextlib.nullcontext():
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
 
 
 def is_captured(device: torch.device, world: int, compiled: bool) -> bool:

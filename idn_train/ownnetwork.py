@@ -84,9 +84,8 @@ class OwnNetwork(nn.Module):
                 sr = self(lr)
         finally:
             self.train(training)
+        check_sr(self, lr, sr)
         base = self.upscale_bicubic(lr.transpose(0, 1)).transpose(0, 1)
-        if sr.shape != base.shape:
-            raise NetworkError(f"{self.label}: makes {tuple(sr.shape)} of {tuple(lr.shape)}, not {tuple(base.shape)}")
         residual: Tensor = sr.float() - base
         return residual
 
@@ -191,17 +190,22 @@ def _try_out(network: OwnNetwork) -> None:
 
 @torch.no_grad()
 def _check_answer(network: OwnNetwork, size: tuple[int, int]) -> None:
-    h, w = size
-    n, c, s = 1, network.channels, network.scale
-    network.eval()
-    sr: Any = network(torch.rand(n, c, h, w))
-    given, wanted = f"({n}, {c}, {h}, {w})", (n, c, s * h, s * w)
-    if not isinstance(sr, Tensor):
-        raise NetworkError(f"{network.label}: forward returns {type(sr).__name__}, not a tensor; return SR alone")
-    if tuple(sr.shape) != wanted:
-        raise NetworkError(f"{network.label}: makes {tuple(sr.shape)} of {given}, not {wanted}: (N, c, s·h, s·w)")
+    lr = torch.rand(1, network.channels, *size)
+    sr = network.eval()(lr)
+    check_sr(network, lr, sr)
     if not torch.isfinite(sr).all():
         raise NetworkError(f"{network.label}: makes NaN or infinity of values in [0, 1]; look at its first weights")
+
+
+def check_sr(network: OwnNetwork, lr: Tensor, sr: Any) -> None:
+    """Raise NetworkError unless SR is (N, c, s·h, s·w), made of LR (N, c, h, w)."""
+    if not isinstance(sr, Tensor):
+        raise NetworkError(f"{network.label}: forward returns {type(sr).__name__}, not a tensor; return SR alone")
+    n, c, h, w = lr.shape
+    wanted = (n, c, network.scale * h, network.scale * w)
+    if sr.shape != wanted:
+        given, made = tuple(lr.shape), tuple(sr.shape)
+        raise NetworkError(f"{network.label}: makes {made} of {given}, not {wanted}: (N, c, s·h, s·w)")
 
 
 def _backpropagate(network: OwnNetwork, lr: Tensor) -> None:

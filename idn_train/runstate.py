@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 _NUMBER = (int, float)
-FACTS = {"step": (int,), "steps": (int,), "seconds": _NUMBER, "best": (*_NUMBER, type(None)), "open_end": (bool,)}
+FACTS = {
+    "step": (int,), "steps": (int,), "seconds": _NUMBER, "best": (*_NUMBER, type(None)), "open_end": (bool,),
+    "validated_on": (str,),
+}  # fmt: skip
+RESULTS = ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png")
 
 
 DEFAULTS = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
@@ -44,13 +48,21 @@ class RunState:
     The order of patches follows from seed and epoch, so nothing else is random.
 
     `step` of `steps` are done, `most` were asked for, `seconds` were spent by earlier sessions, `best` is a PSNR in dB,
-    or None. `open_end`: the length of a cosine schedule under ``--minutes`` is not settled yet.
+    or None; `validated_on` is the digest of the pictures that it was measured on, "" where none is known.
+    `open_end`: the length of a cosine schedule under ``--minutes`` is not settled yet.
+
+    Raises
+    ------
+    TrainingError
+        `init` is a file that the run would replace.
     """
 
     def __init__(
         self, folder: Path, config: Config, patches: Feed, init: Path | None, minutes: float, learner: Learner
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if init and any((folder / name).is_file() and init.samefile(folder / name) for name in RESULTS):
+            raise TrainingError(f"{init} would be replaced by this very run; name another folder with --out")
         self.folder, self.kept = folder, learner.kept
         self.network, self.averaged = learner.network, learner.averaged
         self.moving = [
@@ -74,8 +86,14 @@ class RunState:
                 del self.identity[name]
         self.step, self.seconds, self.open_end = 0, 0.0, True
         self.best: float | None = None
+        self.validated_on = ""
         self.steps = self.most = config.steps or config.epochs * (len(patches) // config.batch)
         self.rows: list[dict[str, str]] = []
+
+    def delete_files(self) -> None:
+        """Delete the files of an older run."""
+        for name in RESULTS:
+            (self.folder / name).unlink(missing_ok=True)
 
     def resume(self) -> None:
         """Go on from ``last.safetensors``, if it is there."""
@@ -98,6 +116,7 @@ class RunState:
                         f"{self.folder} holds a run with {name}={other}, not {value!r}; "
                         "name another folder with --out, or start it anew with --restart"
                     )
+            said = {"validated_on": "", **said}  # older states lack it
             self._check(arrays, said)
             self.network.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("w.")})
             if self.averaged is not None:
@@ -109,7 +128,7 @@ class RunState:
                     for name, value in moments.items()  # empty_like: the moments need the parameter's memory format
                 }
             self.step, self.seconds = said["step"], said["seconds"]
-            self.best, self.open_end = said["best"], said["open_end"]
+            self.best, self.open_end, self.validated_on = said["best"], said["open_end"], said["validated_on"]
             if "steps" in self.identity:
                 self.steps = said["steps"]
             self.rows = [row for row in read_metrics(self.folder / "metrics.csv") if int(row["step"]) <= self.step]
@@ -141,7 +160,7 @@ class RunState:
         for number, (optimizer, parameter) in enumerate(self.moving):
             tensors |= {f"a.{number}.{name}": t for name, t in optimizer.state[parameter].items()}
         said = {"identity": self.identity, "step": self.step, "steps": self.steps, "seconds": seconds,
-                "best": self.best, "open_end": self.open_end}  # fmt: skip
+                "best": self.best, "open_end": self.open_end, "validated_on": self.validated_on}  # fmt: skip
         arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in tensors.items()}
         write_tensors(self.folder / "last.safetensors", arrays, said, force=True)
 
@@ -154,6 +173,13 @@ class RunState:
     def last_psnr(self) -> float | None:
         """PSNR in dB at the last validation."""
         return float(self.rows[-1]["psnr"]) if self.rows and self.rows[-1]["psnr"] else None
+
+    def choose_by(self, digest: str) -> bool:
+        """Validate on the pictures of this digest, "" for none; whether `best` was measured on others, and is void."""
+        others = "" not in (digest, self.validated_on) and digest != self.validated_on and self.best is not None
+        self.best = None if others else self.best
+        self.validated_on = digest or self.validated_on
+        return others
 
     def log(self, epoch: int, loss: float, rate: float, psnr: float | None, seconds: float) -> None:
         """Add a row to metrics.csv, and keep the weights as ``best.safetensors`` if they are.

@@ -12,6 +12,7 @@ import torch
 
 from idn_data.atomic import hold
 from idn_data.images.sets import TRAIN_SET
+from idn_data.images.sources import BadImagesError
 from idn_data.pictures import save_picture
 from idn_data.scores.benchmark import evaluate
 from idn_data.scores.colour import upscale_pair
@@ -20,9 +21,8 @@ from idn_data.scores.sets import open_set
 from idn_train.clock import Cadence
 from idn_train.config import PAPER_PATCH, Config, make_config, name_loss
 from idn_train.data import Data, PictureRequest, open_data, plan_data
-from idn_train.device import agree, choose_device, choose_precision, choose_threads, explain_full_memory
-from idn_train.learner import make_network
-from idn_train.loss import compute_loss
+from idn_train.device import choose_device, choose_precision, choose_threads, explain_full_memory
+from idn_train.learner import make_network, try_step
 from idn_train.metrics import open_tensorboard
 from idn_train.owncode import label_network
 from idn_train.report.curves import draw_curve
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from idn_train.config import Preset
     from idn_train.ownnetwork import Network
     from idn_train.trainer import Status
-
-RESULTS = ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png")  # of a run
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,15 @@ def choose_pictures(request: Request) -> PictureRequest | None:
 def choose_validation(request: Request, data: Data, root: Path) -> TestSet | None:
     """What a run is validated on. Not on a test set under the preset "paper": nothing is to be chosen by one."""
     if data.set_aside and request.validate_set is None:
-        return open_set_aside(data.set_aside)
+        return open_set_aside(data.set_aside, data.pictures is not None and data.pictures.skip_bad)
     if request.validate_set is None and request.preset == "paper":
         return None
     with contextlib.suppress(FileNotFoundError):
-        return open_set(request.validate_set or "Set5", root)
+        try:
+            return open_set(request.validate_set or "Set5", root)
+        except BadImagesError as error:  # --skip-bad is for pictures to train from: a score is of the whole set
+            remedy = {"validate_set": "; mend them, or name another set or folder with --validate-set"}
+            raise BadImagesError(error.lines, error.all_bad, remedy) from None
     return None
 
 
@@ -175,14 +177,12 @@ def run_job(
     with contextlib.ExitStack() as stack:
         if rank == 0:
             stack.enter_context(hold(job.folder))
-            for name in RESULTS if request.restart else ():
-                (job.folder / name).unlink(missing_ok=True)
-        agree(0, job.device)  # the others may look for a state only when the first has removed it
         patches = open_data(
             job.data, job.device, config.seed, job.folder, channels=config.channels, progress=progress
         )  # fmt: skip
         title = f"{job.title}: PSNR on {job.test_set.name}" if job.test_set else job.title
         record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard, config.channels)
+        stack.enter_context(explain_full_memory(job.device, config.batch))
         threads = cores = torch.get_num_threads()
         if request.minutes and job.device.type == "cpu":  # without a clock, a run is to be the same on each day
             threads = stack.enter_context(limit_threads(config, patches))
@@ -190,11 +190,11 @@ def run_job(
             say(describe_job(job, patches, threads, cores))
         stops = stack.enter_context(catch_stops())
         validate = make_validation(job.test_set, config.scale, config.channels) if job.test_set else None
-        hooks = Hooks(validate, record, watch, lambda: bool(stops))
-        stack.enter_context(explain_full_memory(job.device, config.batch))
+        digest = job.test_set.digest if job.test_set else ""
+        hooks = Hooks(validate, record, watch, lambda: bool(stops), digest)
         path = train(
             config, patches, job.folder, init=job.init, minutes=request.minutes, compiled=job.compiled,
-            cadence=request.cadence, hooks=hooks,
+            restart=request.restart, cadence=request.cadence, hooks=hooks,
         )  # fmt: skip
     if path.name == "final.safetensors":
         return Outcome(path, None)
@@ -224,8 +224,8 @@ def describe_job(job: Job, patches: Feed, threads: int, cores: int) -> str:
         chosen.append(f"from {job.init}")
     if job.test_set:
         chosen.append(f"validated on {job.test_set.name}")
-    elif job.config.steps and job.request.preset == "paper":
-        chosen.append("no validation; --set-aside for one")
+    elif job.request.preset == "paper" and job.request.validate_set is None:
+        chosen.append("no validation; --set-aside or --validate-set for one")
     else:
         chosen.append(f"no validation: no {job.request.validate_set or 'Set5'} here")
     if threads < cores:
@@ -287,14 +287,8 @@ def limit_threads(config: Config, patches: Feed) -> Iterator[int]:
     """As many threads as train quickest beside what else the machine computes now, for the time of the block."""
     before = torch.get_num_threads()
     lr, gt = patches.sample(min(16, config.batch))
-    network, bf16 = make_network(config), config.precision == "bf16"
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            sr = network(lr)
-        compute_loss(sr, gt, config.loss).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
-
-    torch.set_num_threads(threads := choose_threads(step))
+    network = make_network(config)
+    torch.set_num_threads(threads := choose_threads(lambda: try_step(network, config, lr, gt)))
     try:
         yield threads
     finally:

@@ -34,17 +34,18 @@ def list_set_aside(folders: Sequence[Path]) -> list[Path]:
     return [every[-1][-1]]
 
 
-def open_set_aside(paths: Sequence[Path]) -> TestSet:
-    """The pictures that were set aside, as a set to be scored.
+def open_set_aside(paths: Sequence[Path], skip_bad: bool = False) -> TestSet:
+    """The pictures that were set aside, as a set to be scored; with `skip_bad`, those that can be read.
 
     Raises
     ------
     BadImagesError
-        Some cannot be read.
+        Some cannot be read and `skip_bad` is false, or none can.
     """
     sources, bad = read_sources(paths)
-    if bad:
+    if bad and (not skip_bad or not sources):
         raise BadImagesError(bad, all_bad=not sources)
     sizes = tuple((source.height, source.width) for source in sources)
-    name = f"{len(sources)} pictures set aside"
-    return TestSet(name, sources[0].path.parent, digest_sources(sources), False, False, tuple(paths), sizes)
+    name = f"{len(sources)} pictures set aside" + (f" ({len(bad)} left out)" if bad else "")
+    sound = tuple(source.path for source in sources)
+    return TestSet(name, sound[0].parent, digest_sources(sources), False, False, sound, sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 import os
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from idn_train.clock import Cadence, Clock
 from idn_train.config import loss_at, schedule_at
 from idn_train.device import agree
-from idn_train.learner import is_captured, make_learner, make_step
+from idn_train.learner import is_captured, make_learner, make_step, try_step
 from idn_train.runstate import RunState, TrainingError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from idn_train.config import Config, Loss
     from idn_train.ownnetwork import Network
 
+_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 DIVERGED = 20.0  # times the loss of the first steps
 
 
@@ -46,6 +49,7 @@ class Hooks:
     record: Callable[[list[dict[str, str]], Network], None] | None = None  # after it: the rows of metrics.csv
     watch: Callable[[Status], None] | None = None  # about once a second
     stop: Callable[[], bool] | None = None  # after each step; true: end with a state to resume from
+    validated_on: str = ""  # digest of what `validate` scores on: with another one, the best is chosen anew
 
 
 def train(
@@ -56,6 +60,7 @@ def train(
     init: Path | None = None,
     minutes: float = 0.0,
     compiled: bool = False,
+    restart: bool = False,
     cadence: Cadence = Cadence(),  # noqa: B008 (it is frozen)
     hooks: Hooks = Hooks(),
 ) -> Path:
@@ -74,6 +79,8 @@ def train(
         there: its length is measured in the first steps, again on the way, and kept with the run.
     compiled : bool
         Through `torch.compile`; on one GPU, with the whole step as one CUDA graph.
+    restart : bool
+        Delete an older run in the folder, once all that the new one needs is there.
     cadence : Cadence
         How often to validate and to save.
     hooks : Hooks
@@ -87,14 +94,20 @@ def train(
     Raises
     ------
     TrainingError
-        NaN, a diverging loss, or a state that belongs to another configuration.
+        NaN, a diverging loss, a state that belongs to another configuration, or an `init` that the run would replace.
+    NetworkError
+        A network of one's own fails, see `idn_train.learner.compute_sr`.
     """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device, per_epoch = patches.device, len(patches) // config.batch
     check_fit(config, patches, world)
 
     learner = make_learner(config, device, init, is_captured(device, world, compiled))
+    try_step(copy.deepcopy(learner.network), config, *patches.sample(min(16, config.batch)))
     run = RunState(folder, config, patches, init, minutes, learner)
+    if restart and rank == 0:
+        run.delete_files()
+    agree(0, device)  # the others look for a state only when the first has deleted it
     run.resume()
     losses = Losses(loss_at(config, run.step, run.steps))
     step = make_step(learner, config, losses.kind, world=world, compiled=compiled)
@@ -102,6 +115,8 @@ def train(
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
     start_step, stopped, psnr = run.step, False, run.last_psnr()
     run.steps = run.step if clock.is_over() else run.steps  # an earlier session may have used up the time
+    if run.step < run.steps and run.choose_by(hooks.validated_on) and rank == 0:
+        _LOG.warning("%s: validated on other pictures than before; best.safetensors is chosen anew", folder)
 
     while run.step < run.steps and not stopped:
         epoch, start = divmod(run.step, per_epoch)
@@ -221,7 +236,7 @@ def check_loss(loss: float, first: float | None, step: int, folder: Path, kind: 
         return loss
     what = "is not finite" if not math.isfinite(loss) else f"grew to {loss:.3g} from {first:.3g}"
     good = [str(path) for name in ("best", "last") if (path := folder / f"{name}.safetensors").is_file()]
-    advice = (
-        f"--init {good[0]} --out FOLDER goes back to the last good state" if good else "no checkpoint was saved yet"
-    )
+    advice = "no checkpoint was saved yet"
+    if good:
+        advice = f"--init {good[0]} with another --out goes back to the last good state"
     raise TrainingError(f"step {step}: the loss {what}; lower --rate or raise --warmup; {advice}")

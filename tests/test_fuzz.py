@@ -433,6 +433,7 @@ def test_a_sound_state(state: State) -> None:
         *((lambda head, said, v=v: said.update(seconds=v), "seconds is ") for v in ("5", float("nan"), 1e308)),
         *((lambda head, said, v=v: said.update(best=v), "best is ") for v in ("5", float("inf"), 10**400)),
         (lambda head, said: said.update(open_end=1), "open_end is 1"),
+        *((lambda head, said, v=v: said.update(validated_on=v), "validated_on is ") for v in (None, 5, [])),
         (lambda head, said: said.update(identity=[]), "no attribute"),
     ],
 )

@@ -12,7 +12,7 @@ from idn_data.images.decode import ImageError, list_images, read_y
 from idn_data.workers import count_workers, map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from idn_data.workers import Progress
 
@@ -77,10 +77,15 @@ def read_sources(
 
 
 class BadImagesError(ValueError):
-    """Some images cannot be used; `lines` holds one line for each, `all_bad` is true if none is left."""
+    """Some images cannot be used.
 
-    def __init__(self, lines: Sequence[str], all_bad: bool = False) -> None:
-        self.lines, self.all_bad = tuple(lines), all_bad
+    lines : one for each of them.
+    all_bad : whether none is left.
+    remedies : how the message goes on for a command that has an option, by the option's name in Python.
+    """
+
+    def __init__(self, lines: Sequence[str], all_bad: bool = False, remedies: Mapping[str, str] | None = None) -> None:
+        self.lines, self.all_bad, self.remedies = tuple(lines), all_bad, dict(remedies or {})
         super().__init__(f"{len(lines)} image(s) cannot be used{', and there are no others' if all_bad else ''}")
 
 

@@ -190,7 +190,7 @@ class State:
             if rng.random() < 0.3:
                 said["identity"] = pick(rng, (None, [], "x", {}, said["identity"] | {"rate": float("nan")}))
             else:
-                said[pick(rng, ("step", "steps", "seconds", "best", "open_end"))] = pick(rng, odd)
+                said[pick(rng, ("step", "steps", "seconds", "best", "open_end", "validated_on"))] = pick(rng, odd)
             head["__metadata__"]["idn"] = json.dumps(said)
         except (KeyError, TypeError, ValueError, RecursionError):
             pass
@@ -208,6 +208,7 @@ class State:
         network, averaged, optimizers, run = self.open_run()
         run.resume()
         run.last_psnr()
+        run.choose_by("abc")
         assert isinstance(run.step, int) and 0 <= run.step <= 10**15 and isinstance(run.seconds, (int, float))
         assert run.best is None or run.best < 1 or run.best >= 1
         self.step(network, averaged, optimizers)

@@ -30,6 +30,7 @@ from idn_train.owncode import NetworkError, digest_code
 from idn_train.ownnetwork import OwnNetwork, load_network
 from idn_train.reach import find_reach, measure_reach
 from idn_train.runstate import TrainingError
+from idn_train.session import limit_threads
 from idn_train.trainer import Hooks, train
 from idn_train.upscale import make_method, make_teacher, upscale_photo, upscale_y
 from idn_train.weightfile import read_tensors, read_weights, write_tensors
@@ -242,6 +243,31 @@ def test_an_error_in_a_step_is_one_line(tmp_path: Path) -> None:
     config = Config(4, network=f"{tmp_path / 'net.py'}:Net", steps=2, batch=4)
     with pytest.raises(NetworkError, match=r"net\.py:Net: it cannot compute: line 16: AssertionError: too many"):
         train(config, make_patches(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("self.body(lr)[..., (lr.shape[3] == 5):]", r"makes \(4, 1, 20, 19\) of \(4, 1, 5, 5\), not \(4, 1, 20, 20\)"),
+        ("self.body(lr) if lr.shape[3] > 5 else [lr]", "forward returns list, not a tensor; return SR alone"),
+        ("self.body(lr) if lr.shape[3] > 5 else self.body(lr).detach()", "it cannot compute: RuntimeError: element 0"),
+    ],
+)
+def test_what_fails_at_the_size_of_the_patches_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
+) -> None:
+    """What is tried when it is loaded is larger. Nothing of an older run is lost."""
+    (tmp_path / "net.py").write_text(HEAD + NET.replace("self.gain * self.body(lr)", answer))
+    config = Config(4, network=f"{tmp_path / 'net.py'}:Net", steps=2, batch=4)
+    old = tmp_path / "run" / "last.safetensors"
+    old.parent.mkdir()
+    old.write_bytes(b"of an older run")
+    with pytest.raises(NetworkError, match=rf"^net\.py:Net: {said}"):
+        train(config, make_patches(), tmp_path / "run", restart=True)
+    assert old.read_bytes() == b"of an older run"
+    monkeypatch.setattr("idn_train.session.choose_threads", lambda step: step() or 1)
+    with pytest.raises(NetworkError, match=rf"^net\.py:Net: {said}"), limit_threads(config, make_patches()):
+        pass
 
 
 def test_weights_name_their_network_and_refuse_another(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from idn_data.patches.trainplan import plan_train
 from idn_data.patches.trainset import make_train
 from idn_data.scores.sets import open_set
 from idn_train.batches import load_patches
+from idn_train.checkpoint import save_weights
 from idn_train.config import Config
 from idn_train.network import IDN
 from idn_train.runstate import TrainingError
@@ -131,9 +133,88 @@ def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: 
         assert process.stdout.readline().startswith("IDN x4")
         assert "/1,000,000" in next(line for line in process.stderr if "loss" in line)  # it trains
         process.send_signal(number)
-        assert process.stdout.read().startswith("stopped; the same command goes on from")
+        assert process.stdout.read().startswith("stopped; the same command without --restart goes on from")
     assert process.returncode == 128 + number
     assert [path.name for path in sorted(run.iterdir())] == ["last.safetensors"]
+
+
+def test_a_restart_that_cannot_begin_leaves_the_old_run(photos: Path, tmp_path: Path) -> None:
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    (bad := tmp_path / "bad").mkdir()
+    (bad / "a.png").write_bytes(b"no picture")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "small.py").write_text(
+        "from torch import nn\nclass Net(nn.Conv2d):\n    def __init__(self, s): super().__init__(1, 16, 1)\n"
+        "    def forward(self, x):\n        assert x.shape[2] > 5, 'small'\n"
+        "        return nn.functional.pixel_shuffle(super().forward(x), 4)"
+    )
+    words = ["train", "--steps", "1", "--batch", "4", "--validate-set", str(photos), "--out", str(run)]
+    patches = ["--data", str(data)]
+    assert CliRunner().invoke(main, [*words, *patches]).exit_code == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert len(before) == 5
+    for given, said in (
+        ([*patches, "--init", str(tmp_path / "none.safetensors")], "none.safetensors"),
+        ([*patches, "--init", str(run / "best.safetensors")],
+         "best.safetensors would be replaced by this very run; name another folder with --out"),
+        ([*patches, "--batch", "1000000"], "a batch of 1000000 must be a multiple of 1 and fit in"),
+        ([*patches, "--network", f"{tmp_path / 'broken.py'}:Net"], "its file cannot be run: line 1: ZeroDivisionError"),
+        ([*patches, "--network", f"{tmp_path / 'small.py'}:Net"], "it cannot compute: line 5: AssertionError: small"),
+        (["--images", str(bad), "--scale", "4"], "1 image(s) cannot be used"),
+    ):  # fmt: skip
+        result = CliRunner().invoke(main, [*words, *given, "--restart"])
+        assert (result.exit_code, said in result.stderr) == (1, True), result.output
+        assert {path.name: path.read_bytes() for path in run.iterdir()} == before, given
+    assert CliRunner().invoke(main, [*words, *patches, "--seed", "1", "--restart"]).exit_code == 0
+    after = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert after.keys() == before.keys() and after["final.safetensors"] != before["final.safetensors"]
+
+
+def test_first_weights_that_the_run_would_replace(photos: Path, tmp_path: Path) -> None:
+    """Also where nothing is deleted: the first validation would write over them."""
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    save_weights(run / "best.safetensors", IDN(4))
+    before = (run / "best.safetensors").read_bytes()
+    words = ["train", "--data", str(data), "--steps", "1", "--batch", "4", "--validate-set", str(photos)]
+    result = CliRunner().invoke(main, [*words, "--out", str(run), "--init", str(run / "best.safetensors")])
+    assert result.exit_code == 1
+    assert "would be replaced by this very run; name another folder with --out" in result.stderr
+    assert (run / "best.safetensors").read_bytes() == before
+
+
+def test_a_validation_set_with_a_damaged_picture(photos: Path, tmp_path: Path) -> None:
+    """--skip-bad is for the pictures to train from, so it is not advised."""
+    data, folder = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "set"
+    shutil.copytree(photos, folder)
+    (folder / "zzz.png").write_bytes(b"no picture")
+    words = [
+        "train",
+        "--data",
+        str(data),
+        "--steps",
+        "1",
+        "--validate-set",
+        str(folder),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    said = "cannot be used; mend them, or name another set or folder with --validate-set"
+    assert result.stderr.splitlines()[-1].endswith(said)
+
+
+def test_another_validation_set_on_the_way(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
+    (other := tmp_path / "other").mkdir()
+    shutil.copy(photos / "street.png", other)
+    words = ["train", "--data", str(data), "--batch", "4", "--out", str(run)]
+    for steps, folder, anew in (("1", photos, False), ("2", photos, False), ("3", other, True), ("4", other, False)):
+        caplog.clear()
+        result = CliRunner().invoke(main, [*words, "--steps", steps, "--validate-set", str(folder)])
+        assert result.exit_code == 0, result.output
+        line = f"{run}: validated on other pictures than before; best.safetensors is chosen anew"
+        assert ([record.getMessage() for record in caplog.records] == [line]) == anew
 
 
 def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
@@ -150,20 +231,23 @@ def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
     assert (run / "final.safetensors").is_file()
 
 
+@pytest.mark.parametrize(("clock", "good"), [(["--steps", "9"], 2), (["--minutes", "0.1"], 0)])
 def test_a_full_memory_ends_in_one_line_that_names_a_smaller_batch(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[str], good: int
 ) -> None:
+    """In a step, or where the number of threads is chosen."""
     data = make_file(photos, tmp_path / "a.h5")[0]
     forward, calls = IDN.forward, []
 
     def run_out(self: IDN, lr: torch.Tensor) -> torch.Tensor:
         calls.append(len(lr))
-        if len(calls) > 2:
+        if len(calls) > good:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return forward(self, lr)
 
     monkeypatch.setattr(IDN, "forward", run_out)
-    command = ["train", "--data", str(data), "--batch", "8", "--steps", "9", "--validate-set", str(tmp_path / "none")]
+    monkeypatch.setattr("idn_train.session.choose_threads", lambda step: step() or 1)
+    command = ["train", "--data", str(data), "--batch", "8", *clock, "--validate-set", str(tmp_path / "none")]
     result = CliRunner().invoke(main, [*command, "--device", "cpu", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
     said = "idn: cpu: not enough memory for steps of batch 8; give a smaller one, --batch 4 say"

@@ -84,6 +84,38 @@ def test_a_damaged_one_is_named(twenty: Path) -> None:
         open_set_aside(aside)
 
 
+def test_skip_bad_leaves_a_damaged_one_out(twenty: Path, tmp_path: Path) -> None:
+    """Also of the pictures that are trained on."""
+    first, second = list_set_aside([twenty])
+    first.write_bytes(b"")
+    next(path for path in twenty.iterdir() if path not in (first, second)).write_bytes(b"")
+    words = ["train", "--scale", "4", "--images", str(twenty), "--set-aside", "--lr-patch", "6", "--steps", "1"]
+    words += ["--batch", "4", "--device", "cpu", "--out", str(tmp_path / "run")]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 1
+    assert "leave them out with --skip-bad" in refused.stderr
+    result = CliRunner().invoke(main, [*words, "--skip-bad"])
+    assert result.exit_code == 0, result.output
+    assert "validated on 1 pictures set aside (1 left out)" in result.output
+    second.write_bytes(b"")
+    none = CliRunner().invoke(main, [*words, "--skip-bad"])
+    assert none.exit_code == 1
+    assert none.stderr.splitlines()[-1].endswith("mend them, or take other images")
+
+
+def test_a_set_that_is_not_there_is_named_under_any_preset(twenty: Path, tmp_path: Path) -> None:
+    words = ["train", "--scale", "4", "--images", str(twenty), "--lr-patch", "6", "--steps", "1", "--batch", "4"]
+    for preset, given, said in (
+        ("paper", ["--validate-set", "Sett5"], "no validation: no Sett5 here"),
+        ("express", ["--validate-set", "Sett5"], "no validation: no Sett5 here"),
+        ("paper", [], "no validation; --set-aside or --validate-set for one"),
+    ):
+        out = tmp_path / f"{preset}{len(given)}"
+        result = CliRunner().invoke(main, [*words, "--preset", preset, *given, "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        assert said in result.output
+
+
 def test_the_grid_takes_all(twenty: Path) -> None:
     with pytest.raises(ValueError, match="the grid takes all pictures of a folder; give --grid or --set-aside"):
         PictureRequest((twenty,), grid=True, set_aside=True)

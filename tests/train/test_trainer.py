@@ -297,6 +297,47 @@ def test_validation_keeps_the_best(patches: Patches, tmp_path: Path) -> None:
     assert load_weights(tmp_path / "best.safetensors")[1]["validation_psnr"] == 31.0
 
 
+def test_the_best_on_other_pictures_is_no_measure(
+    patches: Patches, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A set whose PSNR is lower everywhere; a state of before the pictures were noted has none to compare."""
+    every = Cadence(validate_steps=1)
+
+    def go_on(steps: int, psnr: float, digest: str) -> float:
+        caplog.clear()
+        train(
+            replace(QUICK, steps=steps),
+            patches,
+            tmp_path,
+            cadence=every,
+            hooks=Hooks(lambda _: psnr, validated_on=digest),
+        )
+        return float(load_weights(tmp_path / "best.safetensors")[1]["validation_psnr"])
+
+    assert go_on(1, 30.0, "a") == go_on(2, 29.0, "a") == 30.0
+    assert not caplog.records
+    assert go_on(3, 21.0, "b") == 21.0
+    assert caplog.text.count("validated on other pictures than before; best.safetensors is chosen anew") == 1
+    assert go_on(3, 20.0, "a") == 21.0
+    assert not caplog.records  # nothing was left to do
+    path = tmp_path / "last.safetensors"
+    arrays, said = read_tensors(path)
+    assert said.pop("validated_on") == "b"
+    write_tensors(path, arrays, said, force=True)
+    assert go_on(4, 20.0, "a") == 21.0
+    train(replace(QUICK, steps=5), patches, tmp_path, cadence=every)  # without a validation
+    assert go_on(6, 22.0, "a") == 22.0
+    assert not caplog.records
+
+
+def test_a_last_loss_that_cannot_be_is_found_at_once(patches: Patches, tmp_path: Path) -> None:
+    small = replace(patches, lr=patches.lr[..., :1, :1].clone(), gt=patches.gt[..., :4, :4].clone())
+    config = replace(QUICK, steps=8, schedule="cosine", last_loss="l1+ssim")
+    with pytest.raises(ValueError, match="got GT patches of 4x4; give --loss l1"):
+        train(config, small, tmp_path, cadence=Cadence(validate_steps=1))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_of_another_scale_lack_only_the_reconstruction(tmp_path: Path) -> None:
     source, target = IDN(2), IDN(4)
     save_weights(tmp_path / "x2.safetensors", source)
