@@ -50,7 +50,8 @@ def compute_loss(sr: Tensor, gt: Tensor, kind: Loss) -> Tensor:
         if min(gt.shape[-2:]) < SSIM_WINDOW:
             have = f"{gt.shape[-2]}x{gt.shape[-1]}"
             raise ValueError(
-                f"{kind} compares {SSIM_WINDOW}x{SSIM_WINDOW} pixels; got GT patches of {have}; give --loss {kind[:-5]}"
+                f"{kind} compares {SSIM_WINDOW}x{SSIM_WINDOW} pixels; got GT patches of {have}; "
+                f"give --loss or --last-loss {kind[:-5]}"
             )
         each = each + SSIM_SHARE * pixels * (1 - compare_structure(sr, gt))
     if kind.startswith("log-"):

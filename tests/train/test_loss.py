@@ -106,6 +106,6 @@ def test_half_precision_is_compared_as_float32() -> None:
 
 @pytest.mark.parametrize(("kind", "instead"), [("l1+ssim", "l1"), ("log-l1+ssim", "log-l1")])
 def test_patches_too_small_for_ssim(kind: Loss, instead: str) -> None:
-    message = f"{kind} compares 6x6 pixels; got GT patches of 4x8; give --loss {instead}"
+    message = f"{kind} compares 6x6 pixels; got GT patches of 4x8; give --loss or --last-loss {instead}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         compute_loss(torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 4, 8), kind)
