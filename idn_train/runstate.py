@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from idn_train.ownnetwork import Network
 
 
+_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 _NUMBER = (int, float)
 FACTS = {
     "step": (int,), "steps": (int,), "seconds": _NUMBER, "best": (*_NUMBER, type(None)), "open_end": (bool,),
@@ -63,7 +65,7 @@ class RunState:
         folder.mkdir(parents=True, exist_ok=True)
         if init and any((folder / name).is_file() and init.samefile(folder / name) for name in RESULTS):
             raise TrainingError(f"{init} would be replaced by this very run; name another folder with --out")
-        self.folder, self.kept = folder, learner.kept
+        self.folder, self.kept, self.rank = folder, learner.kept, learner.rank
         self.network, self.averaged = learner.network, learner.averaged
         self.moving = [
             (optimizer, parameter)
@@ -171,15 +173,22 @@ class RunState:
         return False
 
     def last_psnr(self) -> float | None:
-        """PSNR in dB at the last validation."""
-        return float(self.rows[-1]["psnr"]) if self.rows and self.rows[-1]["psnr"] else None
+        """PSNR in dB at the last validation, on the pictures that `best` was measured on."""
+        if self.best is None or not self.rows or not self.rows[-1]["psnr"]:
+            return None
+        return float(self.rows[-1]["psnr"])
 
-    def choose_by(self, digest: str) -> bool:
-        """Validate on the pictures of this digest, "" for none; whether `best` was measured on others, and is void."""
-        others = "" not in (digest, self.validated_on) and digest != self.validated_on and self.best is not None
-        self.best = None if others else self.best
-        self.validated_on = digest or self.validated_on
-        return others
+    def choose_by(self, digest: str) -> None:
+        """From now on validate on the pictures of this digest, "" for none. A `best` of others is no measure then."""
+        if self.step >= self.steps or digest in ("", self.validated_on):
+            return
+        if self.validated_on and self.best is not None:
+            self.best = None
+            if self.rank == 0:
+                _LOG.warning(
+                    "%s: validated on other pictures than before; best.safetensors is chosen anew", self.folder
+                )
+        self.validated_on = digest
 
     def log(self, epoch: int, loss: float, rate: float, psnr: float | None, seconds: float) -> None:
         """Add a row to metrics.csv, and keep the weights as ``best.safetensors`` if they are.

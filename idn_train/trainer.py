@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import os
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from idn_train.config import Config, Loss
     from idn_train.ownnetwork import Network
 
-_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 DIVERGED = 20.0  # times the loss of the first steps
 
 
@@ -113,10 +111,9 @@ def train(
     step = make_step(learner, config, losses.kind, world=world, compiled=compiled)
     clock, cadence = Clock(run, config, minutes, device), cadence.settle(per_epoch)
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
-    start_step, stopped, psnr = run.step, False, run.last_psnr()
     run.steps = run.step if clock.is_over() else run.steps  # an earlier session may have used up the time
-    if run.step < run.steps and run.choose_by(hooks.validated_on) and rank == 0:
-        _LOG.warning("%s: validated on other pictures than before; best.safetensors is chosen anew", folder)
+    run.choose_by(hooks.validated_on)
+    start_step, stopped, psnr = run.step, False, run.last_psnr()
 
     while run.step < run.steps and not stopped:
         epoch, start = divmod(run.step, per_epoch)
