@@ -13,6 +13,7 @@ import torch
 
 from idn_train.checkpoint import save_weights
 from idn_train.config import Config
+from idn_train.device import agree
 from idn_train.metrics import read_metrics, write_rows
 from idn_train.optimizer import Muon
 from idn_train.ownnetwork import OwnNetwork
@@ -92,10 +93,28 @@ class RunState:
         self.steps = self.most = config.steps or config.epochs * (len(patches) // config.batch)
         self.rows: list[dict[str, str]] = []
 
-    def delete_files(self) -> None:
-        """Delete the files of an older run."""
-        for name in RESULTS:
+    def begin(self, device: torch.device, restart: bool, validated_on: str) -> None:
+        """Go on with the run in the folder; or begin anew: all that this takes is open, so an older run may go.
+
+        Parameters
+        ----------
+        device : device
+            On which several processes agree.
+        restart : bool
+            Delete the files of an older run.
+        validated_on : str
+            As in `choose_by`.
+
+        Raises
+        ------
+        TrainingError
+            As `resume`.
+        """
+        for name in RESULTS if restart and self.rank == 0 else ():
             (self.folder / name).unlink(missing_ok=True)
+        agree(0, device)  # the others look for a state only when the first has deleted it
+        self.resume()
+        self.choose_by(validated_on)
 
     def resume(self) -> None:
         """Go on from ``last.safetensors``, if it is there."""

@@ -98,21 +98,16 @@ def train(
     """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device, per_epoch = patches.device, len(patches) // config.batch
-    check_fit(config, patches, world)
 
     learner = make_learner(config, device, init, is_captured(device, world, compiled))
-    try_step(copy.deepcopy(learner.network), config, *patches.sample(min(16, config.batch)))
+    check_fit(config, patches, world, learner.network)
     run = RunState(folder, config, patches, init, minutes, learner)
-    if restart and rank == 0:
-        run.delete_files()
-    agree(0, device)  # the others look for a state only when the first has deleted it
-    run.resume()
+    run.begin(device, restart, hooks.validated_on)
     losses = Losses(loss_at(config, run.step, run.steps))
     step = make_step(learner, config, losses.kind, world=world, compiled=compiled)
     clock, cadence = Clock(run, config, minutes, device), cadence.settle(per_epoch)
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
     run.steps = run.step if clock.is_over() else run.steps  # an earlier session may have used up the time
-    run.choose_by(hooks.validated_on)
     start_step, stopped, psnr = run.step, False, run.last_psnr()
 
     while run.step < run.steps and not stopped:
@@ -191,8 +186,25 @@ def take_status(run: RunState, clock: Clock, config: Config, loss: float, rate: 
     return Status(run.step, run.steps, loss, rate * config.rate, speed, left, psnr, run.best)
 
 
-def check_fit(config: Config, patches: Feed, world: int) -> None:
-    """Raise TrainingError unless a run can train on these patches in so many processes."""
+def check_fit(config: Config, patches: Feed, world: int, network: Network) -> None:
+    """See that a network can train on these patches, and try a step on some.
+
+    Parameters
+    ----------
+    config : Config
+    patches : Feed
+    world : int
+        Processes that train together.
+    network : IDN or OwnNetwork
+        On the device of the patches; it stays as it is.
+
+    Raises
+    ------
+    TrainingError
+        The patches are of another scale or other channels, or too few for a batch, which must be a multiple of `world`.
+    NetworkError, ValueError
+        As `idn_train.learner.try_step`.
+    """
     if patches.scale != config.scale:
         raise TrainingError(f"the patches are of scale {patches.scale}, the run of scale {config.scale}")
     if (channels := patches.sample(1)[0].shape[1]) != config.channels:
@@ -201,6 +213,7 @@ def check_fit(config: Config, patches: Feed, world: int) -> None:
         raise TrainingError(
             f"a batch of {config.batch} must be a multiple of {world} and fit in {len(patches)} patches; give --batch"
         )
+    try_step(copy.deepcopy(network), config, *patches.sample(min(16, config.batch)))
 
 
 def check_loss(loss: float, first: float | None, step: int, folder: Path, kind: Loss) -> float:
