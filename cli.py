@@ -963,9 +963,12 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Weights to start from.  [finetune: the pretrained run's]"
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the patches.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so long; a cosine without --epochs and --steps has this length.",
+)  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a step.  [default: 64]")
 @click.option(
     "--loss",
@@ -983,14 +986,20 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--clip", type=click.FloatRange(min=0), help="Longest gradient, by its norm; 0: any.  [default: 0]")
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
 @click.option("--floor", type=click.FloatRange(0, 1, max_open=True), help="Part of the rates a cosine ends at.")
-@click.option("--decay-epochs", type=click.IntRange(min=0), help="[default: finetune 250]")
-@click.option("--warmup", type=click.IntRange(min=0), help="Steps until the full rate.  [default: 0; express 100]")
+@click.option("--decay-epochs", type=click.IntRange(min=0), help="Of --schedule steps.  [default: finetune 250]")
+@click.option(
+    "--warmup", type=click.IntRange(min=0),
+    help="Steps until the full rate, at most a tenth of all.  [default: 0; express 100; paper 500]",
+)  # fmt: skip
 @click.option(
     "--weight-decay",
     type=click.FloatRange(min=0),
     help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0.3, without Muon 0]",
 )
-@click.option("--reconstruction-std", type=click.FloatRange(min=0), help="σ of its first weights; 0: He's rule.")
+@click.option(
+    "--reconstruction-std", type=click.FloatRange(min=0),
+    help="σ of the last layer's first weights, unless --init has them; 0: He's rule.  [default: 0; express 0.001]",
+)  # fmt: skip
 @click.option(
     "--average", type=click.FloatRange(0, 1, max_open=True), help="Decay of the weights' mean.  [express 0.998]"
 )

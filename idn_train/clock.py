@@ -84,7 +84,8 @@ class Clock:
         self._began = self._resumed = self._measured = self.now
         self._first = self._resumed_step = self._measured_step = run.step
         self._aside = self._pause = 0.0  # seconds of validating and saving: since `_measured`, and the last time
-        self._mark = 0  # the sixteenth of the limit after which the speed is measured next
+        # the sixteenth of the limit after which the speed is measured next; 1 where an earlier session has measured it
+        self._mark = int(run.steps < run.most)
 
     def tick(self) -> None:
         """A step is done."""

@@ -25,7 +25,7 @@ class Config:
     stage: Stage = "pretrain"
     loss: Loss = "l2"  # see `idn_train.loss.compute_loss`
     last_loss: Loss | Literal[""] = ""  # of the last quarter of a cosine's steps; "": the same as before
-    epochs: int = 100  # passes over the patches
+    epochs: int = 100  # passes over the patches; 0: as many as fit in the minutes
     steps: int = 0  # in all, instead of epochs; 0: by epochs
     batch: int = 64  # patches a step
     rate: float = 1e-4  # of Adam, once the warm-up is over
@@ -58,10 +58,9 @@ class Config:
             raise ValueError(f"last_loss goes with a cosine, whose end is known; got schedule={self.schedule!r}")
         if own and self.reconstruction_std:
             raise ValueError(f"reconstruction_std is of IDN's last layer; {self.network} draws its own; leave it out")
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("steps", "decay_epochs", "warmup", "clip", "weight_decay", "reconstruction_std", "seed"):
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1; got {self.batch}")
+        for name in ("epochs", "steps", "decay_epochs", "warmup", "clip", "weight_decay", "reconstruction_std", "seed"):
             if not 0 <= getattr(self, name) < 1 << 32:  # the order of an epoch is drawn by 64 bits made of the seed
                 raise ValueError(f"{name} must be 0 or more, and below {1 << 32}; got {getattr(self, name)}")
         if not 0 < self.rate < 1:
@@ -71,7 +70,9 @@ class Config:
                 raise ValueError(f"{name} must be at least 0 and below 1; got {getattr(self, name)}")
 
 
-def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given: object) -> Config:
+def make_config(
+    scale: int, stage: Stage, preset: Preset = "tensorflow", *, minutes: float = 0.0, **given: object
+) -> Config:
     """Choose the hyper-parameters of a stage under a preset; what is given goes over them.
 
     Parameters
@@ -85,6 +86,8 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
         a decoupled weight decay of 0.3, a reconstruction that starts close to zero, and the mean of the last weights.
         "paper": the same for long, from pictures: more steps, of more patches, a cosine to a fifth, and the last
         quarter in dB of each patch. At lower rates it would learn few pictures by heart.
+    minutes : float
+        The limit of the run; 0: none. A cosine then has this length, unless epochs or steps are given.
     **given
         Fields of `Config`; None: not given.
 
@@ -95,7 +98,7 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
     Raises
     ------
     ValueError
-        A value that is not allowed; the message names those that are.
+        A value that is not allowed; the message names those that are. Or one that would have no effect.
     """
     config = Config(scale, stage, network=str(given.get("network") or "idn"))
     if stage == "finetune":
@@ -116,7 +119,20 @@ def make_config(scale: int, stage: Stage, preset: Preset = "tensorflow", **given
             last_loss="" if changed else "log-l2", weight_decay=0.0 if given.get("muon_rate") == 0 else 0.1,
         )  # fmt: skip
     known = {name: value for name, value in given.items() if value is not None}
-    return replace(config, **known)  # type: ignore[arg-type]  # Config checks what the command line gave
+    length = {"epochs", "steps"} & known.keys()
+    if len(length) == 2:
+        raise ValueError(f"steps={known['steps']} go instead of epochs={known['epochs']}; give one of both")
+    if length == {"epochs"}:  # they go over the steps of the preset
+        config = replace(config, steps=0)
+    # Config checks what the command line gave
+    config = replace(config, **known)  # type: ignore[arg-type]
+    for name, schedule in (("floor", "cosine"), ("decay_epochs", "steps")):
+        if known.get(name) and config.schedule != schedule:
+            raise ValueError(
+                f"{name}={known[name]} has no effect in the schedule {config.schedule}; "
+                f"leave it out, or give the schedule {schedule}"
+            )
+    return replace(config, epochs=0, steps=0) if minutes and config.schedule == "cosine" and not length else config
 
 
 def schedule_at(config: Config, step: int, steps: int, steps_per_epoch: int) -> float:

@@ -21,15 +21,21 @@ _FULL = ("not enough memory", "can't allocate memory", "out of memory")
 def choose_device(name: str = "auto") -> torch.device:
     """The device to compute on: as named, else this process's GPU, else the processor.
 
-    "auto" takes a GPU of CUDA alone; Apple's is taken by its name, "mps".
+    "cuda" is this process's GPU too: each that torchrun started has its own. "auto" takes a GPU of CUDA alone; Apple's
+    is taken by its name, "mps".
 
     Raises
     ------
     ValueError
-        No such device here.
+        No such device here; or one GPU was named, and torchrun started several processes.
     """
-    if name == "auto":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and (name == "mps" or name.startswith("cuda:")):
+        raise ValueError(f"{name!r} is one GPU for {world} processes; give --device auto, which gives each its own")
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    elif name == "auto":
+        name = "cpu"
     with contextlib.suppress(RuntimeError):
         device = torch.device(name)
         if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()):
@@ -90,7 +96,8 @@ def choose_precision(device: torch.device, name: str = "auto") -> Precision:
     """bf16 where the device multiplies in it; else float32: a processor that only emulates bf16 is 3 times slower."""
     if name == "auto":
         if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            with torch.cuda.device(device):  # asked of the current GPU
+                native = torch.cuda.is_bf16_supported(including_emulation=False)
         elif device.type != "cpu":
             native = False
         else:
@@ -137,15 +144,17 @@ def agree(value: int, device: torch.device) -> int:
 
 @contextlib.contextmanager
 def join_processes(device: torch.device) -> Iterator[int]:
-    """Rank of this process among those that torchrun started together, joined for the time of the block; 0 if alone."""
+    """Rank of this process among those that torchrun started together, joined for the time of the block; 0 if alone.
+
+    A GPU is PyTorch's current one for as long.
+    """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield 0
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield rank
-    finally:
-        torch.distributed.destroy_process_group()
+    with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+        if world == 1:
+            yield 0
+            return
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield rank
+        finally:
+            torch.distributed.destroy_process_group()

@@ -27,14 +27,20 @@ class CapturedStep:
         self._step = step
         self._calls = 0
         self._graph = torch.cuda.CUDAGraph()
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        self._stream: torch.cuda.Stream  # from the first call on: it is of the tensors' GPU
         self._lr: Tensor
         self._gt: Tensor
         self._loss: Tensor  # all three from the capture on
 
     def __call__(self, lr: Tensor, gt: Tensor) -> Tensor:
         """Do one step."""
+        with torch.cuda.device(lr.device):  # streams and graphs are those of the current GPU
+            return self._advance(lr, gt)
+
+    def _advance(self, lr: Tensor, gt: Tensor) -> Tensor:
         self._calls += 1
+        if self._calls == 1:
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         if self._calls > EAGER + 1:
             self._lr.copy_(lr)
             self._gt.copy_(gt)
@@ -51,7 +57,7 @@ class CapturedStep:
                 torch.cuda.current_stream().wait_stream(self._stream)
                 return loss
             self._lr, self._gt = lr.clone(), gt.clone()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, stream=self._stream):  # torch's own stream is of the first GPU in use
                 self._loss = self._step(self._lr, self._gt)
         self._graph.replay()  # captured only until here
         return self._loss

@@ -26,8 +26,9 @@ def make_optimizers(network: nn.Module, config: Config, captured: bool = False) 
     Muon takes the weights of `nn.Conv2d` with more than `FEW` inputs a group: not those that read the picture, nor
     depthwise ones, nor those that something else computes (weight norm). Frozen parameters are left out.
 
-    Beside Muon, Adam's decay is Muon's too (Loshchilov and Hutter, "Decoupled weight decay", 2019): a step takes
-    rate·λ of the weights off. In the gradient it would be lost against large ones, and rule clipped ones.
+    With a `muon_rate`, Adam's decay is Muon's too (Loshchilov and Hutter, "Decoupled weight decay", 2019): a step takes
+    rate·λ of the weights off. In the gradient it would be lost against large ones, and rule clipped ones. So it is also
+    where Muon finds no convolution.
 
     Each group's ``full_rate`` is its rate where the schedule is at 1; `set_rates` follows the schedule. `captured`: for
     a step that becomes a CUDA graph, rates are tensors, so that they can change in it.
@@ -47,10 +48,10 @@ def make_optimizers(network: nn.Module, config: Config, captured: bool = False) 
         {"params": weights, "weight_decay": config.weight_decay, "full_rate": config.rate},
         {"params": biases, "weight_decay": 0.0, "full_rate": config.rate},
     ]
-    if not muon:
+    if not config.muon_rate:
         return [torch.optim.Adam(groups, lr=make_rate(config.rate), fused=True, capturable=captured)]
     adam = torch.optim.AdamW(groups, lr=make_rate(config.rate), fused=True, capturable=captured)
-    return [adam, Muon(muon, make_rate(config.muon_rate), config.weight_decay)]
+    return [adam, Muon(muon, make_rate(config.muon_rate), config.weight_decay)] if muon else [adam]
 
 
 def set_rates(optimizers: Sequence[torch.optim.Optimizer], part: float) -> None:

@@ -17,7 +17,7 @@ from idn_train.device import agree
 from idn_train.metrics import read_metrics, write_rows
 from idn_train.optimizer import Muon
 from idn_train.ownnetwork import OwnNetwork
-from idn_train.weightfile import MAX_BYTES, MAX_OWN_BYTES, check_facts, check_tensors, read_tensors, write_tensors
+from idn_train.weightfile import MAX_BYTES, check_facts, check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,7 @@ FACTS = {
 RESULTS = ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png")
 
 
+ENDLESS = 10**12  # steps, of a run whose minutes alone end it, until its length is measured
 DEFAULTS = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
 
 
@@ -52,12 +53,13 @@ class RunState:
 
     `step` of `steps` are done, `most` were asked for, `seconds` were spent by earlier sessions, `best` is a PSNR in dB,
     or None; `validated_on` is the digest of the pictures that it was measured on, "" where none is known.
-    `open_end`: the length of a cosine schedule under ``--minutes`` is not settled yet.
+    `open_end`: the length of a cosine schedule under ``--minutes`` is not settled yet. Where minutes alone were given,
+    `most` is `ENDLESS`, as is `steps` until it is measured.
 
     Raises
     ------
     TrainingError
-        `init` is a file that the run would replace.
+        `init` is a file that the run would replace; no length is given.
     """
 
     def __init__(
@@ -87,10 +89,14 @@ class RunState:
         if config.schedule == "steps":  # its rates do not depend on the end, so a run may be prolonged
             for name in ("epochs", "steps", "minutes"):
                 del self.identity[name]
+        elif not config.epochs:  # minutes decide
+            del self.identity["epochs"]
         self.step, self.seconds, self.open_end = 0, 0.0, True
         self.best: float | None = None
         self.validated_on = ""
-        self.steps = self.most = config.steps or config.epochs * (len(patches) // config.batch)
+        if not (config.steps or config.epochs or minutes):
+            raise TrainingError("epochs=0 are as many as the minutes allow, and they are 0; give minutes, epochs or steps")
+        self.steps = self.most = config.steps or config.epochs * (len(patches) // config.batch) or ENDLESS
         self.rows: list[dict[str, str]] = []
 
     def begin(self, device: torch.device, restart: bool, validated_on: str) -> None:
@@ -122,7 +128,7 @@ class RunState:
         if not path.is_file():
             return
         try:
-            arrays, said = read_tensors(path, MAX_BYTES if self.identity["network"] == "idn" else MAX_OWN_BYTES)
+            arrays, said = read_tensors(path, self._count_most())
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             for name, value in self.identity.items():
                 stands = said["identity"].get(name, DEFAULTS.get(name))  # older states lack what Config learned since
@@ -159,15 +165,23 @@ class RunState:
             reason = " ".join(str(error).split())[:160]
             raise TrainingError(f"{path}: not a state to resume from ({reason}); --restart begins anew") from None
 
-    def _check(self, arrays: dict[str, NDArray[Any]], said: dict[str, Any]) -> None:
-        """Raise ValueError unless these are the arrays and facts of this run's state: PyTorch would take much else."""
+    def _list_tensors(self) -> dict[str, Tensor]:
+        """Tensors of the shapes and types that a state of this run holds, by their names there."""
         wanted = {f"w.{name}": t for name, t in self.network.state_dict().items()}
         if self.averaged is not None:
             wanted |= {f"m.{name}": t for name, t in self.averaged.state_dict().items()}
         for number, (optimizer, parameter) in enumerate(self.moving):
             names = ("momentum",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq", "step")
             wanted |= {f"a.{number}.{n}": torch.zeros(()) if n == "step" else parameter for n in names}
-        kinds = {name: (t.shape, str(t.dtype).removeprefix("torch.")) for name, t in wanted.items()}
+        return wanted
+
+    def _count_most(self) -> int:
+        """Bytes that a file of this run has at most: those of its tensors, and room for what it says of itself."""
+        return MAX_BYTES + sum(tensor.nbytes for tensor in self._list_tensors().values())
+
+    def _check(self, arrays: dict[str, NDArray[Any]], said: dict[str, Any]) -> None:
+        """Raise ValueError unless these are the arrays and facts of this run's state: PyTorch would take much else."""
+        kinds = {name: (t.shape, str(t.dtype).removeprefix("torch.")) for name, t in self._list_tensors().items()}
         check_tensors(arrays, kinds, getattr(self.network, "label", "IDN"))
         if bad := [n for n, array in arrays.items() if n.endswith((".exp_avg_sq", ".step")) and (array < 0).any()]:
             raise ValueError(f"tensor {bad[0]} holds values below 0")
@@ -188,7 +202,7 @@ class RunState:
     def is_final(self) -> bool:
         """Whether this step's weights stand as the final ones: written again, they would differ in what they say."""
         with contextlib.suppress(OSError, ValueError):
-            return bool(read_tensors(self.folder / "final.safetensors", MAX_OWN_BYTES)[1].get("step") == self.step)
+            return bool(read_tensors(self.folder / "final.safetensors", self._count_most())[1].get("step") == self.step)
         return False
 
     def last_psnr(self) -> float | None:

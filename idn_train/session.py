@@ -106,7 +106,7 @@ def plan_job(request: Request, root: Path) -> Job:
     data = plan_data(request.files, choose_pictures(request), request.scale, request.stage, root)
     device = choose_device(request.device)
     given = {**request.given, "precision": choose_precision(device, request.precision)}
-    config = make_config(data.scale, data.stage, request.preset, **given)
+    config = make_config(data.scale, data.stage, request.preset, minutes=request.minutes, **given)
     folder = request.folder or Path("runs") / name_run(config, "paper" if request.preset == "paper" else data.stage)
     init = request.init or find_init(config, folder)
     compiled = device.type == "cuda" if request.compiled is None else request.compiled

@@ -12,17 +12,20 @@ from idn_train.clock import Cadence, Clock
 from idn_train.config import loss_at, schedule_at
 from idn_train.device import agree
 from idn_train.learner import is_captured, make_learner, make_step, try_step
-from idn_train.runstate import RunState, TrainingError
+from idn_train.runstate import ENDLESS, RunState, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from torch import Tensor
+
     from idn_train.batches import Feed
     from idn_train.config import Config, Loss
     from idn_train.ownnetwork import Network
 
-DIVERGED = 20.0  # times the loss of the first steps
+DIVERGED = 20.0  # times the loss of the first patches
+ENOUGH = 64  # patches, at least, whose mean losses are compared: of single ones, one is flat and the next textured
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def train(
             if losses.kind != (kind := loss_at(config, run.step, run.steps)):  # the last loss begins
                 losses, step = Losses(kind), make_step(learner, config, kind, world=world, compiled=compiled)
             loss = step(lr, gt)  # a scalar, of this process's n = batch / world patches
+            losses.add(loss, len(lr))
             run.step += 1
 
             clock.tick()
@@ -151,13 +155,23 @@ class Losses:
     """What a run loses, by one kind of loss."""
 
     kind: Loss
-    first: float | None = None  # that was looked at
-    since: list[float] = field(default_factory=list)  # the last row of the metrics
+    since: list[float] = field(default_factory=list)  # those looked at, since the last row of the metrics
+    first: float | None = None  # mean over the first patches, of `ENOUGH` or more
+    total: Tensor | float = 0.0  # of the steps since the last comparison
+    steps: int = 0
+    patches: int = 0
+
+    def add(self, loss: Tensor, patches: int) -> None:
+        """Count in the loss of a step, of so many patches; nothing waits for a GPU."""
+        self.total, self.steps, self.patches = self.total + loss, self.steps + 1, self.patches + patches
 
     def look(self, loss: float, step: int, folder: Path) -> None:
-        """Look at the loss of a step; TrainingError as `check_loss`."""
-        self.since.append(check_loss(loss, self.first, step, folder, self.kind))
-        self.first = self.first or loss
+        """Look at the loss of a step, and at the mean of those since; TrainingError as `check_loss`."""
+        self.since.append(check_loss(loss, None, step, folder, self.kind))
+        if self.patches >= ENOUGH:
+            mean = check_loss(float(self.total) / self.steps, self.first, step, folder, self.kind)
+            self.first = self.first or mean
+            self.total, self.steps, self.patches = 0.0, 0, 0
 
     def take_mean(self) -> float:
         """The mean since it was last taken."""
@@ -183,7 +197,8 @@ def take_status(run: RunState, clock: Clock, config: Config, loss: float, rate: 
     Status
     """
     speed, left = config.batch / clock.pace, clock.foresee()
-    return Status(run.step, run.steps, loss, rate * config.rate, speed, left, psnr, run.best)
+    steps = run.steps if run.steps < ENDLESS else run.step + int(left / clock.pace)  # until they are measured
+    return Status(run.step, steps, loss, rate * config.rate, speed, left, psnr, run.best)
 
 
 def check_fit(config: Config, patches: Feed, world: int, network: Network) -> None:
@@ -222,7 +237,7 @@ def check_loss(loss: float, first: float | None, step: int, folder: Path, kind: 
     Parameters
     ----------
     loss, first : float
-        Of this step, and of the first one that was looked at, if it was not this one.
+        The mean of the last patches, and of the first ones; None, or 0: nothing to compare with.
     step : int
     folder : path
         Of the run: its checkpoints are named in the error.
@@ -240,7 +255,7 @@ def check_loss(loss: float, first: float | None, step: int, folder: Path, kind: 
         It is not finite, or grew too much.
     """
     limit = math.inf
-    if first is not None:  # in dB, so many times is so much more
+    if first:  # in dB, so many times is so much more
         limit = first + 20 * math.log10(DIVERGED) if kind.startswith("log-") else DIVERGED * first
     if math.isfinite(loss) and loss < limit:
         return loss

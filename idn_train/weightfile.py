@@ -103,7 +103,7 @@ def read_tensors(path: Path | str, most: int = MAX_BYTES) -> tuple[dict[str, NDA
 
     usual = "weights of IDN have about 2.2 million; those of a network of your own need --network"
     if most > MAX_BYTES:
-        usual = f"weights of a network of your own may have {most:,}; name a file of 'idn train'"
+        usual = f"more than the {most:,} that may be here; name a file of 'idn train'"
     data = read_bounded(path, most, SOURCES, usual)
     metadata = _read_metadata(_read_head(path, data))
     if metadata is None:
