@@ -963,7 +963,9 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Weights to start from.  [finetune: the pretrained run's]"
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]"
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True),

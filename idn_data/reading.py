@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from idn_data.access import explain_refusal, find_obstacle
@@ -34,9 +35,9 @@ def read_bounded(path: Path | str, most: int, missing: str, usual: str) -> bytes
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            if (size := path.stat().st_size) > most:
+            if (size := os.fstat(stream.fileno()).st_size) > most:
                 raise ValueError(f"{path}: {size:,} bytes, {usual}")
-            data = stream.read(most + 1)
+            data = stream.read(size or most + 1)  # so much memory is claimed; a pipe has no size
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path}: no such file; {missing}") from None
     except IsADirectoryError:

@@ -95,7 +95,9 @@ class RunState:
         self.best: float | None = None
         self.validated_on = ""
         if not (config.steps or config.epochs or minutes):
-            raise TrainingError("epochs=0 are as many as the minutes allow, and they are 0; give minutes, epochs or steps")
+            raise TrainingError(
+                "epochs=0 are as many as the minutes allow, and they are 0; give minutes, epochs or steps"
+            )
         self.steps = self.most = config.steps or config.epochs * (len(patches) // config.batch) or ENDLESS
         self.rows: list[dict[str, str]] = []
 

@@ -27,7 +27,7 @@ KEY = "idn"  # the only metadata entry, JSON: safetensors writes several in rand
 OWN_SCALES = range(2, 9)  # of a network of the user's own
 FORMAT = 1  # of the weight file; raised when an older reader would misread it
 MAX_BYTES = 64 << 20  # a state has 9 MB; a bound on the memory that a hostile file can claim
-MAX_OWN_BYTES = 1 << 30  # where the user named a network of their own
+MAX_OWN_BYTES = 4 << 30  # where the user named a network of their own: a state of 250 million parameters
 SOURCES = "'idn train' makes weights, 'idn import-caffe' converts the authors'"
 
 
