@@ -320,7 +320,11 @@ def _flatten(facts: Mapping[str, Any]) -> dict[str, str]:
     if recipe.get("steps"):  # instead of epochs
         recipe = {key: value for key, value in recipe.items() if key != "epochs"}
     flat = {key: value for key, value in facts.items() if key != "recipe" or not recipe}
-    flat |= {f"recipe.{key}": value for key, value in recipe.items() if value != "" and (value or key != "minutes")}
+    flat |= {
+        f"recipe.{key}": value
+        for key, value in recipe.items()
+        if value != "" and (value or key not in ("minutes", "steps"))
+    }
     return {key: _format_value(value) for key, value in flat.items() if value is not None}
 
 

@@ -107,6 +107,10 @@ def test_provenance_of_several() -> None:
     assert commands[1].text == "idn train\nidn average"  # one a line
     assert table["no"] == ["[]", "–"]
     assert not {"Epochs", "Time limit, minutes", "SHA-256 of the first weights"} & table.keys()  # do not apply
+    by_time = read_page(format_page([make_run("a", recipe={"steps": 0, "minutes": 15.0, "batch": 64})], {}, []))
+    assert {"Time limit, minutes"} == {"Time limit, minutes", "Steps", "Epochs"} & {
+        row[0] for row in read_tables(by_time)[-1]
+    }
     differ = [say(row[0]) for row in root.iter("tr") if row.get("class") == "differs"]
     assert differ == ["Patches a step"]
     assert [e.text for e in root.iter("code")] == ["f" * 64] * 2

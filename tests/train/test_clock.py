@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from idn_train.clock import Cadence, Clock, Due
-from idn_train.config import Config
+from idn_train.config import Config, loss_at
+from idn_train.runstate import ENDLESS
 
 COSINE = Config(4, schedule="cosine")
 
@@ -115,6 +116,43 @@ def test_other_programs_do_not_set_the_end(time: Time, slow_from: float, slow_un
         clock.resume(cadence.ask(clock, run.step, run.step >= run.steps, False))
     assert len(steps) > 2, "measured again"
     assert 900 * 0.93 < time.now - began < 900 * 1.005
+
+
+def test_minutes_alone_are_the_length(time: Time) -> None:
+    """However many steps fit; and whatever kills it before they are known."""
+    run, began = Run(steps=ENDLESS, most=ENDLESS), time.now
+    for session_steps in (8, ENDLESS):
+        clock, cadence, last = make_clock(run, minutes=60), Cadence(validate_steps=1_000), run.step + session_steps
+        while run.step < min(run.steps, last):
+            run.step, time.now = run.step + 1, time.now + 0.25
+            clock.tick()
+            clock.measure(cadence)
+            clock.resume(cadence.ask(clock, run.step, run.step >= run.steps, False))
+        run.seconds = clock.count_spent()
+    assert not run.open_end
+    assert 3600 * 0.93 < time.now - began < 3600 * 1.005
+
+
+@pytest.mark.parametrize("before", [300, 15, 5, -5])
+def test_a_last_loss_that_has_begun_is_not_taken_back_by_a_resume(time: Time, before: int) -> None:
+    """The second session's steps are quicker: measured in the last quarter, they would make the run longer.
+
+    before : steps before the last quarter at which the first session is killed.
+    """
+    config = replace(COSINE, last_loss="log-l2")
+    run, losses, each = Run(steps=ENDLESS, most=ENDLESS), list[str](), 1.125
+    for ends in (lambda: run.steps - run.steps // 4 - before, lambda: run.steps):
+        clock, cadence = make_clock(run, minutes=15), Cadence(validate_steps=1_000)
+        while run.step < ends():
+            losses.append(loss_at(config, run.step, run.steps))
+            run.step, time.now = run.step + 1, time.now + each
+            clock.tick()
+            clock.measure(cadence)
+            clock.resume(cadence.ask(clock, run.step, run.step >= run.steps, False))
+        run.seconds, each = clock.count_spent(), 0.25
+    began = losses.index("log-l2")
+    assert set(losses[:began]) == {"l2"} and set(losses[began:]) == {"log-l2"}
+    assert began == run.steps - run.steps // 4
 
 
 def test_no_more_steps_than_were_asked_for(time: Time) -> None:

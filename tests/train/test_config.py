@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from idn_train.config import Config, loss_at, make_config, name_loss, schedule_at
+from idn_data.patches.recipe import Stage
+from idn_train.config import Config, Preset, loss_at, make_config, name_loss, schedule_at
 
 PLAIN = Config(4)
 
@@ -55,7 +57,7 @@ def test_schedules() -> None:
         ({"schedule": "linear"}, "schedule must be one of steps, cosine"),
         ({"precision": "fp8"}, "precision must be one of float32, bf16"),
         ({"batch": 0}, "batch must be at least 1"),
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": -1}, "epochs must be 0 or more"),
         ({"rate": 0.0}, "rate must lie between 0 and 1; got 0.0"),
         ({"rate": math.nan}, "rate must lie between 0 and 1; got nan"),
         ({"muon_rate": 1.0}, "muon_rate must be at least 0 and below 1"),
@@ -69,6 +71,58 @@ def test_schedules() -> None:
 def test_bad_config(change: dict[str, object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         replace(PLAIN, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stage", "preset", "given", "match"),
+    [
+        (
+            "pretrain",
+            "tensorflow",
+            {"floor": 0.2},
+            r"floor=0\.2 has no effect in the schedule steps; leave it out, or give",
+        ),
+        ("pretrain", "paper", {"floor": 0.3, "schedule": "steps"}, r"floor=0\.3 .* or give the schedule cosine"),
+        ("pretrain", "express", {"decay_epochs": 50}, "decay_epochs=50 has no effect in the schedule cosine; leave it"),
+        ("finetune", "tensorflow", {"decay_epochs": 50, "schedule": "cosine"}, "or give the schedule steps"),
+        ("pretrain", "express", {"epochs": 5, "steps": 9}, "steps=9 go instead of epochs=5; give one of both"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(stage: Stage, preset: Preset, given: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make_config(4, stage, preset, **given)
+
+
+def test_what_a_preset_brings_is_no_cause_to_refuse() -> None:
+    assert make_config(4, "pretrain", "paper", schedule="steps").floor == 0.2
+    assert make_config(4, "finetune", schedule="cosine").decay_epochs == 250
+    assert make_config(4, "finetune", "express", schedule="steps", decay_epochs=50).decay_epochs == 50
+
+
+def test_epochs_go_over_the_steps_of_a_preset() -> None:
+    paper = make_config(4, "pretrain", "paper", epochs=50)
+    assert (paper.epochs, paper.steps) == (50, 0)
+    assert make_config(4, "pretrain", "paper").steps == 16_000
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "length"),
+    [
+        ("express", {}, (0, 0)),
+        ("paper", {}, (0, 0)),
+        ("express", {"epochs": 100}, (100, 0)),
+        ("express", {"steps": 9}, (100, 9)),
+        ("tensorflow", {}, (100, 0)),  # whose rates do not follow the length
+        ("tensorflow", {"schedule": "cosine"}, (0, 0)),
+    ],
+)
+def test_minutes_alone_are_the_length_of_a_cosine(
+    preset: Preset, given: dict[str, Any], length: tuple[int, int]
+) -> None:
+    """Epochs and steps; 0 and 0: as many as fit."""
+    config = make_config(4, "pretrain", preset, minutes=10, **given)
+    assert (config.epochs, config.steps) == length
+    assert make_config(4, "pretrain", preset, **given).epochs == 100
 
 
 def test_the_last_quarter_may_have_a_loss_of_its_own() -> None:

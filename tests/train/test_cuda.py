@@ -134,6 +134,6 @@ def test_a_small_memory_ends_a_training_in_one_line(photos: Path, tmp_path: Path
     with lend_memory(100):
         result = CliRunner().invoke(main, [*command, *where])
     assert result.exit_code == 1
-    said = "idn: cuda: not enough memory for steps of batch 512; give a smaller one, --batch 256 say"
+    said = "idn: cuda:0: not enough memory for steps of batch 512; give a smaller one, --batch 256 say"
     assert result.stderr.splitlines()[-1] == said
     assert "Traceback" not in result.output

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from idn_train.device import (
     join_processes,
     supports_float64,
 )
+from idn_train.graph import EAGER, CapturedStep
 
 CPU = torch.device("cpu")
 
@@ -30,11 +33,70 @@ def test_devices() -> None:
         choose_device("cuda:99")
 
 
-def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+class Gpus:
+    """Four GPUs that compute nothing: they note which one is PyTorch's current one when they are asked."""
+
+    def __init__(self) -> None:
+        self.current = 0
+        self.seen: list[tuple[str, int]] = []
+
+    @contextmanager
+    def make_current(self, device: torch.device) -> Iterator[None]:
+        before, self.current = self.current, self.current if device.index is None else device.index
+        yield
+        self.current = before
+
+    def note(self, what: str) -> MagicMock:
+        self.seen.append((what, self.current))
+        return MagicMock()
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Gpus:
+    gpus = Gpus()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device", gpus.make_current)
+    for name in ("CUDAGraph", "Stream", "current_stream", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name, **__: gpus.note(name))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: gpus.current == 2)
+    return gpus
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert choose_device(name) == torch.device("cuda:0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert choose_device() == torch.device("cuda:3")
+    assert choose_device(name) == torch.device("cuda:3")
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("name", ["cuda:0", "cuda:2", "mps"])
+def test_several_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=f"'{name}' is one GPU for 2 processes; give --device auto, which gives each"):
+        choose_device(name)
+    assert choose_device("cpu") == CPU
+
+
+def test_a_named_gpu_is_the_current_one(gpus: Gpus) -> None:
+    assert [choose_precision(choose_device(f"cuda:{k}")) for k in (1, 2)] == ["float32", "bf16"]
+    with join_processes(choose_device("cuda:2")) as rank:
+        assert (rank, gpus.current) == (0, 2)
+    assert gpus.current == 0
+
+
+def test_a_step_is_captured_on_the_gpu_of_its_tensors(gpus: Gpus) -> None:
+    tensor = MagicMock(device=torch.device("cuda:1"))  # as much of one as the captured step touches
+    step = CapturedStep(lambda lr, gt: gpus.note("step"))
+    gpus.seen.clear()
+    for _ in range(EAGER + 2):
+        step(tensor, tensor)
+    assert {"Stream", "current_stream", "stream", "graph", "step"} == {what for what, _ in gpus.seen}
+    assert {current for _, current in gpus.seen} == {1}
+    assert gpus.current == 0
 
 
 def test_apples_gpu_is_taken_by_its_name_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

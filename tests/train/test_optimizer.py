@@ -44,6 +44,19 @@ def test_beside_muon_a_step_takes_rate_times_decay_off_every_weight() -> None:
         assert torch.allclose(parameter, kept * before[name], rtol=1e-6, atol=0), name
 
 
+def test_the_decay_is_decoupled_where_muon_finds_no_convolution() -> None:
+    """With gradients of zero, Adam's decay would step by the whole rate."""
+    network = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Linear(8, 8))  # the first one reads the picture
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    (adam,) = make_optimizers(network, Config(4, rate=1e-3, muon_rate=0.01, weight_decay=0.5))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    adam.step()
+    for name, parameter in network.named_parameters():
+        kept = 1 - 0.5e-3 if name.endswith("weight") else 1.0
+        assert torch.allclose(parameter, kept * before[name], rtol=1e-6, atol=0), name
+
+
 def test_muon_takes_the_convolutions_and_adam_the_rest() -> None:
     network = IDN(4)
     adam, muon = make_optimizers(network, Config(4, muon_rate=0.01))

@@ -25,8 +25,8 @@ from idn_train.clock import Cadence
 from idn_train.config import Config, Loss
 from idn_train.learner import copy_weights
 from idn_train.network import IDN
-from idn_train.runstate import TrainingError
-from idn_train.trainer import Hooks, Status, check_loss, train
+from idn_train.runstate import ENDLESS, TrainingError
+from idn_train.trainer import Hooks, Losses, Status, check_loss, train
 from idn_train.weightfile import read_tensors, write_tensors
 
 QUICK = Config(4, loss="l1", steps=6, batch=4, rate=1e-3, reconstruction_std=0.001, weight_decay=0.0)
@@ -265,6 +265,82 @@ def test_twenty_times_the_first_loss_is_too_much(kind: Loss, high: float, higher
     assert check_loss(high, 10.0, 50, tmp_path, kind) == high
     with pytest.raises(TrainingError, match=f"^step 50: the loss grew to {higher:.3g} from 10; lower --rate"):
         check_loss(higher, 10.0, 50, tmp_path, kind)
+
+
+def test_a_flat_patch_before_a_textured_one_is_no_divergence(tmp_path: Path) -> None:
+    """One patch a step; every fiftieth step is looked at: the first one's patch is flat."""
+    losses = Losses("l1")
+    for step in range(1, 501):
+        loss = 0.01 if step == 50 else 10.0
+        losses.add(torch.tensor(loss), 1)
+        if step % 50 == 0:
+            losses.look(loss, step, tmp_path)
+    assert losses.take_mean() == pytest.approx(9.001)
+    for _ in range(100):
+        losses.add(torch.tensor(250.0), 1)
+    with pytest.raises(TrainingError, match=r"^step 600: the loss grew to 250 from 9\.9; lower --rate"):
+        losses.look(250.0, 600, tmp_path)
+    with pytest.raises(TrainingError, match=r"^step 50: the loss is not finite"):
+        Losses("l1").look(math.nan, 50, tmp_path)
+
+
+def test_a_first_loss_of_zero_is_no_measure(tmp_path: Path) -> None:
+    losses = Losses("l1")
+    for step, loss in enumerate((0.0, 10.0, 150.0), 1):
+        losses.add(torch.tensor(loss), 64)
+        losses.look(loss, step, tmp_path)
+    losses.add(torch.tensor(201.0), 64)
+    with pytest.raises(TrainingError, match=r"^step 4: the loss grew to 201 from 10; lower --rate"):
+        losses.look(201.0, 4, tmp_path)
+
+
+def test_small_batches_train_past_a_flat_patch(patches: Patches, tmp_path: Path) -> None:
+    """The batch that is looked at first is flat, and its loss almost 0."""
+    first, _ = next(iter(patches.batches(1, QUICK.seed, 0)))
+    flat = next(k for k, lr in enumerate(patches.lr) if torch.equal(lr, first[0]))
+    lr, gt = patches.lr.clone(), patches.gt.clone()
+    lr[flat], gt[flat] = 0.0, 0
+    config = replace(QUICK, batch=1, steps=3, rate=1e-6)
+    train(config, replace(patches, lr=lr, gt=gt), tmp_path, cadence=Cadence(validate_steps=1))
+    losses = [float(row["loss"]) for row in read_metrics(tmp_path)]
+    assert losses[1] > 20 * losses[0], "as it is to be"
+
+
+def test_a_state_of_any_size_is_read_again(patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of 70 million parameters has a state of a GB: limits below IDN's state stand for it."""
+    train(replace(QUICK, steps=3), patches, tmp_path)
+    for module in ("runstate", "weightfile"):
+        for name in ("MAX_BYTES", "MAX_OWN_BYTES"):
+            monkeypatch.setattr(f"idn_train.{module}.{name}", 60_000, raising=False)
+    train(QUICK, patches, tmp_path)
+    path = tmp_path / "last.safetensors"
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size + 60_000)
+    with pytest.raises(TrainingError, match=r"bytes, more than the [\d,]+ that may"):
+        train(replace(QUICK, steps=9), patches, tmp_path)
+
+
+def test_minutes_alone_are_the_length_of_a_cosine(patches: Patches, tmp_path: Path) -> None:
+    """A few patches have short epochs; the steps of 100 of them would be over at once."""
+    config, seen = replace(QUICK, epochs=0, steps=0, batch=1, schedule="cosine"), list[Status]()
+    few, began = replace(patches, lr=patches.lr[:1], gt=patches.gt[:1]), time.monotonic()
+    often = Cadence(validate_steps=1000)
+    result = train(config, few, tmp_path, minutes=0.04, cadence=often, hooks=Hooks(watch=seen.append))
+    said = load_weights(result)[1]
+    assert said["step"] > 100 or time.monotonic() - began > 2
+    assert all(0 < at.steps < 1_000_000 for at in seen)
+    assert "epochs" not in said["recipe"]
+    again = train(config, few, tmp_path, minutes=0.04)
+    assert load_weights(again)[1]["step"] == said["step"]
+    with pytest.raises(TrainingError, match="epochs=0 are as many as the minutes allow, and they are 0; give minutes"):
+        train(config, few, tmp_path / "none")
+
+
+def test_a_killed_run_of_minutes_goes_on_before_its_length_is_known(patches: Patches, tmp_path: Path) -> None:
+    config = replace(QUICK, epochs=0, steps=0, schedule="cosine")
+    stopped = train(config, patches, tmp_path, minutes=0.05, hooks=Hooks(stop=lambda: True))
+    assert read_tensors(stopped)[1]["steps"] == ENDLESS
+    assert train(config, patches, tmp_path, minutes=0.05).name == "final.safetensors"
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
