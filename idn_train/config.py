@@ -124,8 +124,7 @@ def make_config(
         raise ValueError(f"steps={known['steps']} go instead of epochs={known['epochs']}; give one of both")
     if length == {"epochs"}:  # they go over the steps of the preset
         config = replace(config, steps=0)
-    # Config checks what the command line gave
-    config = replace(config, **known)  # type: ignore[arg-type]
+    config = replace(config, **known)  # type: ignore[arg-type]  # Config checks what the command line gave
     for name, schedule in (("floor", "cosine"), ("decay_epochs", "steps")):
         if known.get(name) and config.schedule != schedule:
             raise ValueError(

@@ -120,8 +120,7 @@ def train(
             learner.set_rate(rate, config.average, run.step)
             if losses.kind != (kind := loss_at(config, run.step, run.steps)):  # the last loss begins
                 losses, step = Losses(kind), make_step(learner, config, kind, world=world, compiled=compiled)
-            loss = step(lr, gt)  # a scalar, of this process's n = batch / world patches
-            losses.add(loss, len(lr))
+            loss = losses.add(step(lr, gt), len(lr))  # a scalar, of this process's n = batch / world patches
             run.step += 1
 
             clock.tick()
@@ -161,9 +160,10 @@ class Losses:
     steps: int = 0
     patches: int = 0
 
-    def add(self, loss: Tensor, patches: int) -> None:
-        """Count in the loss of a step, of so many patches; nothing waits for a GPU."""
+    def add(self, loss: Tensor, patches: int) -> Tensor:
+        """Count in the loss of a step, of so many patches, and give it back; nothing waits for a GPU."""
         self.total, self.steps, self.patches = self.total + loss, self.steps + 1, self.patches + patches
+        return loss
 
     def look(self, loss: float, step: int, folder: Path) -> None:
         """Look at the loss of a step, and at the mean of those since; TrainingError as `check_loss`."""
