@@ -966,12 +966,12 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]"
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.  [paper 16000]")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True),
     help="Stop after so long; a cosine without --epochs and --steps has this length.",
 )  # fmt: skip
-@click.option("--batch", type=click.IntRange(min=1), help="Patches a step.  [default: 64]")
+@click.option("--batch", type=click.IntRange(min=1), help="Patches a step.  [default: 64; paper 256]")
 @click.option(
     "--loss",
     type=click.Choice(("l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim")),
@@ -985,9 +985,15 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"
 )
 @click.option("--muon-rate", type=click.FloatRange(0, 1, max_open=True), help="0: Adam on all.  [express 6e-3, 3e-3]")
-@click.option("--clip", type=click.FloatRange(min=0), help="Longest gradient, by its norm; 0: any.  [default: 0]")
+@click.option(
+    "--clip", type=click.FloatRange(min=0), help="Longest gradient, by its norm; 0: any.  [default: 0; paper 1]"
+)
 @click.option("--schedule", type=click.Choice(("steps", "cosine")), help="steps: a tenth every --decay-epochs.")
-@click.option("--floor", type=click.FloatRange(0, 1, max_open=True), help="Part of the rates a cosine ends at.")
+@click.option(
+    "--floor",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Part of the rates a cosine ends at.  [default: 0; paper 0.2]",
+)
 @click.option("--decay-epochs", type=click.IntRange(min=0), help="Of --schedule steps.  [default: finetune 250]")
 @click.option(
     "--warmup", type=click.IntRange(min=0),
@@ -996,14 +1002,16 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--weight-decay",
     type=click.FloatRange(min=0),
-    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0.3, without Muon 0]",
+    help="λ of λ/2·‖w‖²; with Muon, rate·λ of w off each step.  [default: 1e-4; express 0.3, paper 0.1; no Muon: 0]",
 )
 @click.option(
     "--reconstruction-std", type=click.FloatRange(min=0),
     help="σ of the last layer's first weights, unless --init has them; 0: He's rule.  [default: 0; express 0.001]",
 )  # fmt: skip
 @click.option(
-    "--average", type=click.FloatRange(0, 1, max_open=True), help="Decay of the weights' mean.  [express 0.998]"
+    "--average",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Decay of the weights' mean.  [express 0.998; paper 0.999]",
 )
 @click.option(
     "--precision",
