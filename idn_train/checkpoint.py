@@ -12,7 +12,7 @@ import torch
 from idn_data.patches.recipe import SCALES
 from idn_train.architecture import list_shapes
 from idn_train.network import IDN, build_network
-from idn_train.owncode import label_network
+from idn_train.owncode import digest_spec, label_network
 from idn_train.ownnetwork import OwnNetwork, load_network
 from idn_train.weightfile import (
     FORMAT,
@@ -66,7 +66,8 @@ def load_weights(path: Path | str, networks: Sequence[str] = ()) -> tuple[Networ
     path : path
     networks : sequence of str
         Networks of one's own that weights may be of, each ``FILE.py:NAME`` or ``package.module:NAME``. The code of one
-        is run only where the file holds weights of its name. Weights of IDN need none.
+        is run only where the file holds weights of its name; of several of one name, see `choose_spec`. Weights of IDN
+        need none.
 
     Returns
     -------
@@ -84,11 +85,33 @@ def load_weights(path: Path | str, networks: Sequence[str] = ()) -> tuple[Networ
     weights = read_any_weights(path, MAX_OWN_BYTES if networks else MAX_BYTES)
     if weights.network == "idn":
         return build_network(weights.scale, weights.tensors), weights.metadata
-    specs = {label_network(spec): spec for spec in networks}
-    if weights.network not in specs:
-        given = f", not of {', '.join(specs)}" if specs else ""
+    return build_own_network(path, weights, choose_spec(path, weights, networks)), weights.metadata
+
+
+def choose_spec(path: Path | str, weights: Weights, networks: Sequence[str]) -> str:
+    """Which of the networks some weights are of: that of their name; of several of it, that whose code made them.
+
+    Raises
+    ------
+    ValueError
+        None of the name; or several, and none of them made the weights.
+    NetworkError
+        The file of one of several cannot be read.
+    """
+    labels = {spec: label_network(spec) for spec in networks}
+    fits = [spec for spec, label in labels.items() if label == weights.network]
+    if not fits:
+        given = f", not of {', '.join(dict.fromkeys(labels.values()))}" if labels else ""
         raise ValueError(f"{path}: weights of network {tidy_name(weights.network)}{given}; give --network FILE.py:NAME")
-    return build_own_network(path, weights, specs[weights.network]), weights.metadata
+    if len(fits) == 1:
+        return fits[0]
+    codes = {
+        digest_spec(spec): spec for spec in reversed(fits)
+    }  # files in several folders: modules of one label are one
+    made = codes.get(weights.metadata.get("network_sha256"), fits[0] if len(codes) == 1 else None)
+    if made is None:
+        raise ValueError(f"{path}: none of {', '.join(fits)} is the code that made these weights; give one --network")
+    return made
 
 
 def load_own_weights(path: Path | str, networks: Sequence[str]) -> OwnNetwork:
@@ -130,7 +153,7 @@ def average_weights(paths: Sequence[Path | str], networks: Sequence[str] = ()) -
     if len(paths) < 2:
         raise ValueError(f"a mean takes two weight files or more; got {len(paths)}; name another")
     total: dict[str, torch.Tensor] = {}
-    members, scale, kind = [], None, ""
+    members, scale, kind, digest = [], None, "", None
     for path in paths:
         network, metadata = load_weights(path, networks)
         if scale not in (None, network.scale):
@@ -138,7 +161,9 @@ def average_weights(paths: Sequence[Path | str], networks: Sequence[str] = ()) -
         mine = _describe(network)
         if kind not in ("", mine):
             raise ValueError(f"{path}: weights of {mine}, not of {kind} as {paths[0]}; average those of one network")
-        scale, kind = network.scale, mine
+        if digest not in (None, getattr(network, "digest", None)):
+            raise ValueError(f"{path}: weights of another {mine} than {paths[0]}; average those of one network")
+        scale, kind, digest = network.scale, mine, getattr(network, "digest", None)
         for name, tensor in network.state_dict().items():
             total[name] = total.get(name, 0.0) + tensor.double()
         kept = {k: v for k, v in metadata.items() if k not in _RESERVED}

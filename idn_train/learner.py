@@ -142,14 +142,14 @@ def make_step(
     if compiled:
         model = torch.compile(model)
     own = isinstance(network, OwnNetwork)
-    buffers = list(zip(averaged.module.buffers(), network.buffers(), strict=True)) if averaged and own else []
-
     kind = loss or config.loss
 
     def advance(lr: Tensor, gt: Tensor) -> Tensor:
+        places = list_buffers(network) if own else []
         sr = compute_sr(model, network, lr, config.precision)  # (n, c, p, p) to (n, c, s·p, s·p)
         lost = compute_loss(sr, gt, kind)  # a scalar
         lost.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        settle_buffers(places)
         if config.clip:  # one patch that the network answers wildly would else point Muon's momentum for 60 steps
             nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         for optimizer in learner.optimizers:
@@ -157,8 +157,8 @@ def make_step(
             optimizer.zero_grad(set_to_none=True)
         if averaged:
             blend_weights(averaged.module, network, learner.share)
-            for mean, newest in buffers:  # statistics of a BatchNorm are means already
-                mean.copy_(newest)
+            if own:
+                copy_buffers(averaged.module, network)
             averaged.n_averaged.add_(1)
         return lost.detach()
 
@@ -209,6 +209,41 @@ def try_step(network: Network, config: Config, lr: Tensor, gt: Tensor) -> None:
     losses = [compute_loss(sr, gt, kind) for kind in (config.loss, config.last_loss or config.loss)]
     with network.explain() if isinstance(network, OwnNetwork) else contextlib.nullcontext():
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+
+
+def list_buffers(network: nn.Module) -> list[tuple[nn.Module, str, Tensor]]:
+    """All buffers of a network: whose, their name, and the tensor where they lie now."""
+    return [(module, name, b) for module in network.modules() for name, b in module.named_buffers(recurse=False)]
+
+
+@torch.no_grad()
+def settle_buffers(places: list[tuple[nn.Module, str, Tensor]]) -> None:
+    """Bring what `forward` assigned anew (``self.mean = …``) to where the buffer lay before.
+
+    There a CUDA graph reads it in every step, and several processes share it from there. One that has another shape or
+    type now stays where it is.
+    """
+    for module, name, buffer in places:
+        newest = getattr(module, name, None)
+        if newest is not buffer and _are_alike(newest, buffer):
+            buffer.copy_(newest)
+            setattr(module, name, buffer)
+
+
+@torch.no_grad()
+def copy_buffers(mean: nn.Module, network: nn.Module) -> None:
+    """Give the moving mean of a network its newest buffers: statistics of a BatchNorm are means already."""
+    for kept, module in zip(mean.modules(), network.modules(), strict=True):
+        for name, newest in module.named_buffers(recurse=False):
+            buffer = getattr(kept, name, None)
+            if _are_alike(buffer, newest):
+                buffer.copy_(newest)
+            else:
+                setattr(kept, name, newest.clone())
+
+
+def _are_alike(a: Any, b: Tensor) -> bool:
+    return isinstance(a, Tensor) and (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
 def is_captured(device: torch.device, world: int, compiled: bool) -> bool:

@@ -12,8 +12,9 @@ import importlib
 import re
 import sys
 import traceback
+import warnings
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from idn_train.device import is_memory_full
@@ -67,10 +68,12 @@ def explain_faults(label: str, file: Path, what: str) -> Iterator[None]:
         raise NetworkError(f"{label}: {what}: {line}{type(error).__name__}{f': {text}' if text else ''}") from error
 
 
-def find_maker(spec: str) -> tuple[Callable[..., Any], Path, str]:
+@contextlib.contextmanager
+def open_maker(spec: str) -> Iterator[tuple[Callable[..., Any], Path, str]]:
     """What a spec names, the file that it lies in, and the digest of that. This runs the file.
 
-    The digest of FILE.py is `digest_code`, that of a module the SHA-256 of its file alone.
+    In the block, code of FILE.py can import what lies beside it. The digest of FILE.py is `digest_code`, that of a
+    module the SHA-256 of its file alone.
 
     Raises
     ------
@@ -79,14 +82,38 @@ def find_maker(spec: str) -> tuple[Callable[..., Any], Path, str]:
     """
     place, name, is_file = parse_spec(spec)
     label = label_network(spec)
-    module = _run_file(Path(place), label) if is_file else _import_module(place, label)
-    file = Path(str(module.__file__))
+    with contextlib.ExitStack() as stack:
+        if is_file:
+            digest = digest_spec(spec)
+            module = stack.enter_context(_run_file(Path(place).resolve(), label, digest))
+        else:
+            module = _import_module(place, label)
+            digest = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        yield _find_name(module, name), Path(str(module.__file__)), digest
+
+
+def _find_name(module: ModuleType, name: str) -> Callable[..., Any]:
+    """What a module calls so, if it can be called."""
     if not hasattr(module, name):
         own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
-        raise NetworkError(f"{file}: has no {name}; it has {', '.join(own[:8]) or 'nothing that can be called'}")
-    if not callable(make := getattr(module, name)):
-        raise NetworkError(f"{file}: {name} is of type {type(make).__name__}; name a class or a function of the scale")
-    return make, file, digest_code(file) if is_file else hashlib.sha256(file.read_bytes()).hexdigest()
+        there = ", ".join(own[:8]) or "nothing that can be called"
+        raise NetworkError(f"{module.__file__}: has no {name}; it has {there}")
+    make: Any = getattr(module, name)
+    if not callable(make):
+        kind = type(make).__name__
+        raise NetworkError(f"{module.__file__}: {name} is of type {kind}; name a class or a function of the scale")
+    return make  # type: ignore[no-any-return]  # callable() tells mypy no more
+
+
+def digest_spec(spec: str) -> str:
+    """`digest_code` of the file of FILE.py:NAME, which is not run; NetworkError where it cannot be read."""
+    file = Path(parse_spec(spec)[0])
+    try:
+        return digest_code(file.resolve())
+    except OSError as error:
+        path = Path(error.filename or file)
+        why = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
+        raise NetworkError(f"{path}: {why}; --network names the file of a network: FILE.py:NAME") from None
 
 
 def digest_code(file: Path) -> str:
@@ -95,48 +122,115 @@ def digest_code(file: Path) -> str:
     waiting = [file]
     while waiting:
         path = waiting.pop()
-        source = path.read_bytes()
-        digests[path.relative_to(file.parent).as_posix()] = hashlib.sha256(source).hexdigest()
-        for node in ast.walk(ast.parse(source)):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-            for name in names:
-                top = path.parent / name.partition(".")[0]
-                found = sorted(top.rglob("*.py")) if (top / "__init__.py").is_file() else [top.with_suffix(".py")]
-                waiting += [p for p in found if p.is_file() and p.relative_to(file.parent).as_posix() not in digests]
+        if (name := path.relative_to(file.parent).as_posix()) not in digests:
+            source = path.read_bytes()
+            digests[name] = hashlib.sha256(source).hexdigest()
+            waiting += _list_imports(source, path, file.parent)
     if len(digests) == 1:
         return digests[file.name]
     return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
-def _run_file(path: Path, label: str) -> ModuleType:
-    """Run a file as a module; once for each content of it. It may import from its own folder, at its start."""
+def _list_imports(source: bytes, path: Path, folder: Path) -> Iterator[Path]:
+    """The files below a folder that a file in it imports; none of a file that is no Python, and so never imported."""
     try:
-        path = path.resolve()
-        source = path.read_bytes()
-    except OSError as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
-        raise NetworkError(f"{path}: {why}; --network names the file of a network: FILE.py:NAME") from None
-    name = f"idn_own_{path.stem}_{hashlib.sha256(str(path).encode() + source).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses and torch.compile look their modules up there
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how it is written, such as '\\d'
+            nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _find_module(folder, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            start = path.parents[node.level - 1] if 0 < node.level <= len(path.parents) else folder
+            for alias in node.names if start.is_relative_to(folder) else []:
+                yield from _find_module(start, f"{node.module}.{alias.name}" if node.module else alias.name)
+
+
+def _find_module(folder: Path, dotted: str) -> list[Path]:
+    """The files of a module below a folder: its own; of a package with __init__.py all, as it may import any."""
+    for part in dotted.split("."):
+        folder = folder / part
+        if (folder / "__init__.py").is_file():
+            return sorted(p for p in folder.rglob("*.py") if p.is_file())
+        if (file := folder.with_name(f"{part}.py")).is_file():
+            return [file]
+    return []
+
+
+@contextlib.contextmanager
+def _run_file(path: Path, label: str, digest: str) -> Iterator[ModuleType]:
+    """Run a file as a module, once for each content of its code; in the block it may import from its own folder."""
+    name = f"idn_own_{path.stem}_{hashlib.sha256(f'{path} {digest}'.encode()).hexdigest()[:12]}"
+    with _import_beside(path.parent, name):
+        if name not in sys.modules:
+            module = ModuleType(name)
+            module.__file__ = str(path)
+            sys.modules[name] = module  # dataclasses and torch.compile look their modules up there
+            try:
+                with explain_faults(label, path, "its file cannot be run"):
+                    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(module))
+            except BaseException:
+                del sys.modules[name]
+                raise
+        yield sys.modules[name]
+
+
+@contextlib.contextmanager
+def _import_beside(folder: Path, owner: str) -> Iterator[None]:
+    """A block in which what lies in a folder can be imported, and goes before modules of the same name from elsewhere.
+
+    After it these modules are called ``owner.blocks``, no longer ``blocks``: another file may have a ``blocks`` of its
+    own beside it. They stay in `sys.modules` under that name, by which torch.compile, relative imports and pickle look
+    them up. An ``import blocks`` in a `forward` is then an error, which the try-out meets, and never another file's.
+    """
+    before = dict(sys.modules)
+    fixed = {*sys.stdlib_module_names, "__main__"}
+    for name in before:
+        top = name.partition(".")[0]
+        there = (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
+        if there and top not in fixed and not _lies_in(before.get(top), folder):
+            del sys.modules[name]
+    sys.modules.update({n[len(owner) + 1 :]: m for n, m in before.items() if n.startswith(f"{owner}.")})
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is written beside the user's files
-    sys.path.insert(0, str(path.parent))
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # a file may be new
     try:
-        with explain_faults(label, path, "its file cannot be run"):
-            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
-    except BaseException:
-        del sys.modules[name]
-        raise
+        yield
     finally:
         sys.dont_write_bytecode = bytecode
         with contextlib.suppress(ValueError):  # the file itself may have changed the path
-            sys.path.remove(str(path.parent))
-    return module
+            sys.path.remove(str(folder))
+        now = dict(sys.modules)
+        mine = {name for name, m in now.items() if name != owner and before.get(name) is not m and _lies_in(m, folder)}
+        for name, module in now.items():
+            if name.partition(".")[0] in mine:
+                del sys.modules[name]
+                _rename_module(module, f"{owner}.{name}")
+        sys.modules.update(before)
+
+
+def _lies_in(module: ModuleType | None, folder: Path) -> bool:
+    """Whether a module, or the folder of a package, lies in a folder and not deeper."""
+    file = getattr(module, "__file__", None)
+    places = [*getattr(module, "__path__", ())] or [file]
+    return any(isinstance(place, str) and Path(place).parent == folder for place in places)
+
+
+def _rename_module(module: ModuleType, name: str) -> None:
+    """Let a module that was imported go by another name, with the classes and functions that it defines."""
+    for value in list(vars(module).values()):
+        if isinstance(value, (type, FunctionType)) and value.__module__ == module.__name__:
+            value.__module__ = name
+    module.__name__ = name
+    if hasattr(module, "__path__"):  # one without __init__.py would look for its folder again, by its old name
+        module.__path__ = list(module.__path__)
+    if module.__spec__ is not None:
+        module.__spec__.name = name
+        module.__package__ = module.__spec__.parent
+    sys.modules[name] = module
 
 
 def _import_module(name: str, label: str) -> ModuleType:

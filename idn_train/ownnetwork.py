@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from idn_train.owncode import NetworkError, explain_faults, find_maker, label_network
+from idn_train.owncode import NetworkError, explain_faults, label_network, open_maker
 from idn_train.tensors import imresize
 from idn_train.weightfile import OWN_SCALES
 
@@ -40,7 +40,7 @@ class OwnNetwork(nn.Module):
     file : path
         Where its code lies.
     digest : str
-        Of that file, see `idn_train.owncode.find_maker`.
+        Of that file, see `idn_train.owncode.open_maker`.
     scale : int
         s, 2…8.
     channels : {1, 3}
@@ -62,7 +62,7 @@ class OwnNetwork(nn.Module):
         self.reach: int | None = None  # LR pixels, see `idn_train.reach`; None: not measured yet
 
     def forward(self, lr: Tensor) -> Tensor:
-        sr: Tensor = self.body(lr)
+        sr: Tensor = self.body(lr.clone())  # it may change its input in place, and the caller still needs that
         return sr
 
     def upscale_bicubic(self, lr: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def load_network(spec: str, scale: int, channels: int = 1, seed: int = 0) -> Own
     -------
     OwnNetwork
         On the CPU, in training mode, channels last where the network can compute so. Weights without a part in the
-        result are frozen: no optimizer moves them.
+        result, in training and in evaluation mode, are frozen: no optimizer moves them.
 
     Raises
     ------
@@ -124,10 +124,10 @@ def load_network(spec: str, scale: int, channels: int = 1, seed: int = 0) -> Own
     if scale not in OWN_SCALES or channels not in CHANNELS:
         raise NetworkError(f"{spec}: scale must be one of 2…8 and channels 1 or 3; got {scale!r} and {channels!r}")
     label = label_network(spec)
-    make, file, digest = find_maker(spec)
     with torch.random.fork_rng(devices=[]):  # what the caller draws afterwards is as if nothing had been drawn here
-        torch.default_generator.manual_seed(seed)
-        body = _call(make, label, file, scale, channels)
+        with open_maker(spec) as (make, file, digest):
+            torch.default_generator.manual_seed(seed)
+            body = _call(make, label, file, scale, channels)
         check_state(body, label)
         network = OwnNetwork(body.cpu(), label, file, digest, scale, channels)
         with network.explain():
@@ -162,10 +162,15 @@ def check_state(body: nn.Module, label: str) -> None:
             raise NetworkError(f"{label}: state {name} is a {type(value).__name__}; only tensors are kept, so drop it")
         if value.dtype == torch.bfloat16 or value.is_complex() or value.is_sparse:
             raise NetworkError(f"{label}: buffer {name} is {value.dtype}, {value.layout}; keep it as plain float32")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):  # no weight file takes them
+            advice = "look at its first value"
+            if name in dict(body.named_buffers()):
+                advice = "give it finite values, or register it with persistent=False"
+            raise NetworkError(f"{label}: {name} holds NaN or infinity, and could not be saved; {advice}")
 
 
 def _try_out(network: OwnNetwork) -> None:
-    """Compute once in each mode: what cannot be used is refused here, before anything is trained."""
+    """Compute in each mode: what cannot be used is refused here, before anything is trained."""
     size = PROBES[0]
     try:
         _check_answer(network, size)
@@ -183,6 +188,7 @@ def _try_out(network: OwnNetwork) -> None:
     except Exception:  # such as view() on what lies otherwise
         trial = copy.deepcopy(network)
         _backpropagate(trial, lr)
+    check_state(trial.body, network.label)  # what it computes only now, such as a mask, is kept as well
     for own, tried in zip(network.parameters(), trial.parameters(), strict=True):
         if own.requires_grad and tried.grad is None:
             own.requires_grad_(False)
@@ -209,5 +215,8 @@ def check_sr(network: OwnNetwork, lr: Tensor, sr: Any) -> None:
 
 
 def _backpropagate(network: OwnNetwork, lr: Tensor) -> None:
-    network.train()
-    (network(lr) * torch.rand(())).mean().backward()
+    """Gradients of all weights with a part in the result; in evaluation mode also where a training skips at random."""
+    for training in (True, False):
+        sr: Tensor = network.train(training)(lr)
+        if training or sr.requires_grad:  # some do without gradients in evaluation mode
+            (sr * torch.rand(())).mean().backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated

@@ -173,8 +173,7 @@ class RunState:
         if self.averaged is not None:
             wanted |= {f"m.{name}": t for name, t in self.averaged.state_dict().items()}
         for number, (optimizer, parameter) in enumerate(self.moving):
-            names = ("momentum",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq", "step")
-            wanted |= {f"a.{number}.{n}": torch.zeros(()) if n == "step" else parameter for n in names}
+            wanted |= {f"a.{number}.{name}": t for name, t in _list_moments(optimizer, parameter).items()}
         return wanted
 
     def _count_most(self) -> int:
@@ -195,7 +194,7 @@ class RunState:
         if self.averaged is not None:
             tensors |= {f"m.{name}": t for name, t in self.averaged.state_dict().items()}
         for number, (optimizer, parameter) in enumerate(self.moving):
-            tensors |= {f"a.{number}.{name}": t for name, t in optimizer.state[parameter].items()}
+            tensors |= {f"a.{number}.{name}": t for name, t in _list_moments(optimizer, parameter).items()}
         said = {"identity": self.identity, "step": self.step, "steps": self.steps, "seconds": seconds,
                 "best": self.best, "open_end": self.open_end, "validated_on": self.validated_on}  # fmt: skip
         arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in tensors.items()}
@@ -258,6 +257,13 @@ class RunState:
         facts = {"recipe": recipe, "step": self.step, "minutes": round(seconds / 60, 1), "validation_psnr": psnr,
                  "torch": torch.__version__}  # fmt: skip
         save_weights(self.folder / name, self.kept, facts, force=True)
+
+
+def _list_moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """What an optimizer keeps of a parameter; zeros, as it begins, of one that had no gradient in any step yet."""
+    names = ("momentum",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq", "step")
+    fresh = {name: torch.zeros(()) if name == "step" else torch.zeros_like(parameter) for name in names}
+    return {**fresh, **optimizer.state.get(parameter, {})}
 
 
 def name_network(network: Network) -> dict[str, str]:

@@ -43,10 +43,11 @@ def _predict_residual(network: Network, image: Tensor, self_ensemble: bool) -> T
     """What the network adds to the bicubic image, (1, c, h, w) to (1, c, s·h, s·w)."""
     results = []
     for flips, turns in [(f, t) for f in ((), (2,)) for t in range(4)] if self_ensemble else [((), 0)]:
-        turned = image.flip(flips).rot90(turns, (2, 3)).contiguous(memory_format=torch.channels_last)
-        if isinstance(network, OwnNetwork):
-            residual = network.predict_residual(turned)
+        turned = image.flip(flips).rot90(turns, (2, 3))
+        if isinstance(network, OwnNetwork):  # in the memory format of its training; some compute in no other
+            residual = network.predict_residual(turned.contiguous())
         else:
+            turned = turned.contiguous(memory_format=torch.channels_last)
             residual = network.reconstruct(network.blocks(network.features(turned)))
         results.append(residual.rot90(-turns, (2, 3)).flip(flips))
     return torch.stack(results).mean(0)

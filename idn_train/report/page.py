@@ -118,8 +118,8 @@ def _format_lead(runs: Sequence[Run], scores: Scores) -> str:
             psnr, base = round(s.psnr, 2), scores[s.set, s.scale, BICUBIC.name, aim]
             said.append(f"<b>{psnr:.2f} dB</b> on {escape(s.set)}")
             said.append(f"{_sign(psnr - round(base.psnr, 2), 2)} against bicubic")
-            if s.published_psnr is not None and aim == "float":
-                said.append(f"{_sign(psnr - s.published_psnr, 2)} against {FLOAT.network}")
+            if s.published_psnr is not None and (row := PROTOCOLS[aim].find_row(s.method)):
+                said.append(f"{_sign(psnr - s.published_psnr, 2)} against {row}")
         step, minutes = run.facts.get("step"), run.facts.get("minutes")
         if isinstance(step, int) and isinstance(minutes, (int, float)):
             said.append(f"{step:,} steps in {minutes:,g} minutes")
@@ -128,43 +128,48 @@ def _format_lead(runs: Sequence[Run], scores: Scores) -> str:
 
 
 def _format_scores(scores: Scores, scale: int, names: Sequence[str], protocol: ProtocolName) -> str:
-    """A table of one protocol: under each set bicubic, what was published, and each network against that."""
+    """A table of one protocol: under each set bicubic, what was published, and each network against its row of that."""
     rule = PROTOCOLS[protocol]
-    title, row_name = f"{rule.title}: {rule.formula}", rule.network
-    scored = {s.method for s in scores.values() if (s.scale, s.protocol) == (scale, protocol)}
-    names = [name for name in names if name in scored]
-    if not names:  # all are networks for RGB, and this protocol is not
+    title = f"{rule.title}: {rule.formula}"
+    mine = [s for s in scores.values() if (s.scale, s.protocol) == (scale, protocol) and s.method in names]
+    if not mine:  # all are networks for RGB, and this protocol is not
         return ""
-    firsts = [s for s in scores.values() if (s.scale, s.method, s.protocol) == (scale, names[0], protocol)]
-    compared = any(s.published_psnr is not None for s in firsts)
+    compared = any(s.published_psnr is not None for s in mine)
     heads = "".join(f'<th scope="col">{h}</th>' for h in ("PSNR", "diff.", "SSIM", "diff.") if compared or h != "diff.")
     groups = []
-    for first in firsts:
-        aims = first.published_psnr, first.published_ssim
-
-        def line(kind: str, name: str, values: tuple[float, float], aims: Sequence[float | None] = (None, None)) -> str:
-            cells = [f'<th scope="row">{name}</th>']
-            for value, aim, digits in zip(values, aims, (2, 4), strict=True):
-                cells.append(f"<td>{value:.{digits}f}</td>")
-                if compared:
-                    away = 0.0 if aim is None else round(round(value, digits) - aim, digits)
-                    verdict = "better" if away > 0 else "worse" if away < 0 else "same"
-                    cells.append("<td></td>" if aim is None else f'<td class="{verdict}">{_sign(away, digits)}</td>')
-            return f'<tr class="{kind}">{"".join(cells)}</tr>'
-
-        base = scores[first.set, scale, BICUBIC.name, protocol]
-        lines = [line("other", "Bicubic", (base.psnr, base.ssim))]
-        if aims[0] is not None and aims[1] is not None:
-            lines.append(line("other", f"{row_name}, published", (aims[0], aims[1])))
-        for name in names:
-            s = scores[first.set, scale, name, protocol]
-            lines.append(line("own", escape(name), (s.psnr, s.ssim), aims))
+    for set_name in dict.fromkeys(s.set for s in mine):
+        own = sorted((s for s in mine if s.set == set_name), key=lambda s: names.index(s.method))
+        base = scores[set_name, scale, BICUBIC.name, protocol]
+        lines = [_format_line("other", "Bicubic", (base.psnr, base.ssim), compared)]
+        rows = {  # each once, by its own name: methods may have different ones
+            rule.find_row(s.method): (s.published_psnr, s.published_ssim)
+            for s in own
+            if s.published_psnr is not None and s.published_ssim is not None
+        }
+        lines += [_format_line("other", f"{row}, published", figures, compared) for row, figures in rows.items()]
+        for s in own:
+            aims = s.published_psnr, s.published_ssim
+            lines.append(_format_line("own", s.method, (s.psnr, s.ssim), compared, aims))
         span = 5 if compared else 3
-        group = f'<tr><th scope="rowgroup" colspan="{span}">{escape(first.set)}</th></tr>'
+        group = f'<tr><th scope="rowgroup" colspan="{span}">{escape(set_name)}</th></tr>'
         groups.append(f"<tbody>{group}{''.join(lines)}</tbody>")
     head = f"<caption>{escape(title)}</caption><thead><tr><td></td>{heads}</tr></thead>"
     table = f"<table>{head}{''.join(groups)}</table>"
     return f'<div class="wide" role="region" aria-label="{escape(title)}" tabindex="0">{table}</div>'
+
+
+def _format_line(
+    kind: str, name: str, values: tuple[float, float], compared: bool, aims: Sequence[float | None] = (None, None)
+) -> str:
+    """A row of scores: PSNR and SSIM, each beside its difference to what it aims at where any row has one."""
+    cells = [f'<th scope="row">{escape(name)}</th>']
+    for value, aim, digits in zip(values, aims, (2, 4), strict=True):
+        cells.append(f"<td>{value:.{digits}f}</td>")
+        if compared:
+            away = 0.0 if aim is None else round(round(value, digits) - aim, digits)
+            verdict = "better" if away > 0 else "worse" if away < 0 else "same"
+            cells.append("<td></td>" if aim is None else f'<td class="{verdict}">{_sign(away, digits)}</td>')
+    return f'<tr class="{kind}">{"".join(cells)}</tr>'
 
 
 def _format_origin(scores: Scores) -> str:
@@ -189,8 +194,8 @@ def _format_origin(scores: Scores) -> str:
         else ""
     )
     note = (
-        f"Y channel, as many pixels shaved off each side as the scale{rgb}. Differences are to the published figures, "
-        f"at the printed precision. Bicubic was computed here{verdict}."
+        f"Y channel, as many pixels shaved off each side as the scale{rgb}. Differences are to the figures published "
+        f"under that name, else to IDN's, at the printed precision. Bicubic was computed here{verdict}."
     )
     return f'<p class="note">{note}</p><ul class="note">{"".join(items)}</ul>'
 

@@ -81,8 +81,9 @@ def read_runs(
         if type(scale) is not int or scale not in allowed:
             known = ", ".join(map(str, allowed))
             raise ValueError(f"{file}: scale {repr(scale)[:40]} is none of {known}; name weights, not a state")
-        facts = {**said, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                 "parameters": sum(array.size for array in arrays.values() if array.dtype.kind == "f")}  # fmt: skip
+        facts = {**said, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        if said.get("network", "idn") == "idn" or type(said.get("parameters")) is not int:  # else buffers would count
+            facts["parameters"] = sum(array.size for array in arrays.values() if array.dtype.kind == "f")
         found.append((_name_run(path, said), scale, file, facts, points))
     runs: list[Run] = []
     for plain, scale, file, facts, points in found:
