@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,20 @@ def test_names_of_the_page_itself_are_changed(folders: Path) -> None:
     both = [r for table in read_tables(read_page(page)) for r in table if r and r[0].lower() == "bicubic"]
     assert row and row == both
     assert "bicubic (pictures)" in say(read_page(page))
+
+
+@pytest.mark.parametrize("names", [("RCAN", "EDSR"), ("EDSR", "RCAN")])
+def test_published_figures_are_of_the_method_of_their_name(folders: Path, names: tuple[str, str]) -> None:
+    """Of EDSR none are at hand, and RCAN's are not its."""
+    (folders / "sharp").rename(folders / "RCAN")
+    (folders / "coarse").rename(folders / "EDSR")
+    gt = replace(open_set(str(folders / "gt"), folders), name="Set5")
+    page = report_pictures([folders / name for name in names], gt, 4, shown=["a"])
+    table = next(t for t in read_tables(read_page(page)) if any(row[0] == "RCAN, published" for row in t))
+    rows = {row[0]: row[1:] for row in table}
+    assert rows["RCAN, published"] == ["32.63", "", "0.9002", ""]
+    assert rows["RCAN"][1] and rows["RCAN"][3] and not rows["EDSR"][1] and not rows["EDSR"][3]
+    assert "None, published" not in say(read_page(page))
 
 
 def test_with_a_network_beside(folders: Path) -> None:

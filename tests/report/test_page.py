@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,34 @@ def test_the_tables() -> None:
     assert (kinds["+0.23"], kinds["−0.09"], kinds["0.00"]) == ("better", "worse", "same")
     assert next(say(c) for c in root.iter("caption")).startswith("Float protocol")
     assert f"Set5: 5 images, the authors’ files, SHA-256 {'d' * 64}" in say(root)
+
+
+def test_each_method_is_compared_with_its_own_row() -> None:
+    """Of RCAN and EDSR, figures of RCAN alone are at hand, whichever is named first; of IDN, two rows."""
+    base, rcan = make_scores(("bicubic", "y", 28.43, 0.81), ("RCAN", "y", 32.63, 0.9002)).values()
+    mine = [base, replace(rcan, published_psnr=32.63, published_ssim=0.9002)]
+    mine.append(replace(rcan, method="EDSR", psnr=32.46, ssim=0.8968, published_psnr=None, published_ssim=None))
+    scores = {(s.set, s.scale, s.method, s.protocol): s for s in mine}
+    rows = [["RCAN", "32.63", "0.00", "0.9002", "0.0000"], ["EDSR", "32.46", "", "0.8968", ""]]
+    head = [["", "PSNR", "diff.", "SSIM", "diff."], ["Set5"], ["Bicubic", "28.43", "", "0.8100", ""]]
+    published = ["RCAN, published", "32.63", "", "0.9002", ""]
+    for names in (["RCAN", "EDSR"], ["EDSR", "RCAN"]):
+        table = read_tables(read_page(format_page([make_run(n) for n in names], scores, [])))[0]
+        assert table == [*head, published, *(rows if names[0] == "RCAN" else rows[::-1])]
+
+    first, second = (f"IDN (TensorFlow) {stage}" for stage in ("pretrain", "finetune"))
+    base, old, new = make_scores(BASE[0], (first, "float", 31.24, 0.8797), ("mine", "float", 31.5, 0.89)).values()
+    mine = [base, replace(old, published_psnr=31.24, published_ssim=0.8797), new]
+    scores = {(s.set, s.scale, s.method, s.protocol): s for s in mine}
+    root = read_page(format_page([make_run(first), make_run("mine")], scores, []))
+    assert read_tables(root)[0][3:] == [
+        [f"{first}, published", "31.24", "", "0.8797", ""],
+        [f"{second}, published", "31.39", "", "0.8846", ""],
+        [first, "31.24", "0.00", "0.8797", "0.0000"],
+        ["mine", "31.50", "+0.11", "0.8900", "+0.0054"],
+    ]
+    assert f"{first}: IDN ×4, 31.24 dB on Set5, +2.81 against bicubic, 0.00 against {first}" in say(root)
+    assert "Differences are to the figures published under that name, else to IDN's, at the printed" in say(root)
 
 
 def test_nothing_is_compared_where_nothing_was_published() -> None:

@@ -56,6 +56,16 @@ def test_a_run_is_read(tmp_path: Path) -> None:
     assert read_runs([make_run_folder(tmp_path / "second", "best")])[0].facts["of"] == "best"  # has no final weights
 
 
+def test_parameters_are_without_buffers(tmp_path: Path) -> None:
+    """Those of IDN are counted; weights of a network of one's own say how many there are, as they hold buffers too."""
+    for number, (said, wanted) in enumerate((
+        ({"network": "net.py:Net", "parameters": 1}, 1), ({"parameters": 1}, 2),
+        ({"network": "net.py:Net", "parameters": "many"}, 2), ({"network": "net.py:Net"}, 2),
+    )):  # fmt: skip
+        (run,) = read_runs([make_run_folder(tmp_path / str(number), **said)])
+        assert run.facts["parameters"] == wanted, said
+
+
 def test_a_file_says_its_own_name_and_names_are_of_one_run_each(tmp_path: Path) -> None:
     folder = make_run_folder(tmp_path / "a")
     named = tmp_path / "x.safetensors"
