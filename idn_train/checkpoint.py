@@ -105,10 +105,8 @@ def choose_spec(path: Path | str, weights: Weights, networks: Sequence[str]) -> 
         raise ValueError(f"{path}: weights of network {tidy_name(weights.network)}{given}; give --network FILE.py:NAME")
     if len(fits) == 1:
         return fits[0]
-    codes = {
-        digest_spec(spec): spec for spec in reversed(fits)
-    }  # files in several folders: modules of one label are one
-    made = codes.get(weights.metadata.get("network_sha256"), fits[0] if len(codes) == 1 else None)
+    codes = {digest_spec(spec): spec for spec in fits}  # files of several folders: modules of one label are one
+    made = codes.get(str(weights.metadata.get("network_sha256")), fits[0] if len(codes) == 1 else None)
     if made is None:
         raise ValueError(f"{path}: none of {', '.join(fits)} is the code that made these weights; give one --network")
     return made

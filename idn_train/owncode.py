@@ -135,7 +135,7 @@ def _list_imports(source: bytes, path: Path, folder: Path) -> Iterator[Path]:
     """The files below a folder that a file in it imports; none of a file that is no Python, and so never imported."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of how it is written, such as '\\d'
+            warnings.simplefilter("ignore")  # of how it is written, such as '\d'
             nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError):
         return
@@ -187,11 +187,10 @@ def _import_beside(folder: Path, owner: str) -> Iterator[None]:
     them up. An ``import blocks`` in a `forward` is then an error, which the try-out meets, and never another file's.
     """
     before = dict(sys.modules)
-    fixed = {*sys.stdlib_module_names, "__main__"}
+    tops = {name.partition(".")[0] for name in before} - {*sys.stdlib_module_names, "__main__"}
+    there = {t for t in tops if (folder / f"{t}.py").is_file() or (folder / t / "__init__.py").is_file()}
     for name in before:
-        top = name.partition(".")[0]
-        there = (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
-        if there and top not in fixed and not _lies_in(before.get(top), folder):
+        if (top := name.partition(".")[0]) in there and not _lies_in(before.get(top), folder):
             del sys.modules[name]
     sys.modules.update({n[len(owner) + 1 :]: m for n, m in before.items() if n.startswith(f"{owner}.")})
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is written beside the user's files

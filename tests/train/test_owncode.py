@@ -79,11 +79,12 @@ def test_what_is_imported_already_from_the_same_folder_stays(tmp_path: Path, mon
     """Such as idn's own modules, for a network in the root of its repository."""
     spec = write_net(tmp_path, 3)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "blocks", raising=False)
     there = importlib.import_module("blocks")
-    network = load_network(spec, 2)
-    assert sys.modules["blocks"] is there and type(network.body.block) is there.Block
-    monkeypatch.delitem(sys.modules, "blocks")
+    try:
+        network = load_network(spec, 2)
+        assert sys.modules["blocks"] is there and type(network.body.block) is there.Block
+    finally:
+        del sys.modules["blocks"]
 
 
 def test_a_changed_module_beside_is_run_anew(tmp_path: Path) -> None:
