@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -242,7 +242,7 @@ def copy_buffers(mean: nn.Module, network: nn.Module) -> None:
                 setattr(kept, name, newest.clone())
 
 
-def _are_alike(a: Any, b: Tensor) -> bool:
+def _are_alike(a: Any, b: Tensor) -> TypeGuard[Tensor]:
     return isinstance(a, Tensor) and (a.shape, a.dtype) == (b.shape, b.dtype)
 
 

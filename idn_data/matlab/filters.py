@@ -153,11 +153,13 @@ def _fill(kind: str, given: Sequence[Any], defaults: Sequence[Any]) -> list[Any]
     return [*given, *defaults[len(given) :]]
 
 
-def _read_sides(side: float | Sequence[int]) -> tuple[int, int]:
-    pair: tuple[float, ...] = (side, side) if isinstance(side, Real) else tuple(side)
-    if len(pair) != 2 or not all(isinstance(n, Real) and 1 <= n <= _MAX_SIDE and n == int(n) for n in pair):
+def _read_sides(side: Any) -> tuple[int, int]:
+    pair: tuple[Any, ...] = (side, side) if isinstance(side, Real) else tuple(side)
+    if len(pair) != 2 or not all(
+        isinstance(n, Real) and 1 <= float(n) <= _MAX_SIDE and float(n).is_integer() for n in pair
+    ):
         raise ValueError(f"a kernel's size is one or two whole numbers of 1 to {_MAX_SIDE}; got {side!r}")
-    return int(pair[0]), int(pair[1])
+    return int(float(pair[0])), int(float(pair[1]))
 
 
 def _read_positive(name: str, value: float) -> float:

@@ -77,7 +77,7 @@ def _apply_size(shape: tuple[int, int], size: Size | None) -> tuple[tuple[float,
     size = _make_plain(size)  # of no dimension, it is no pair
     wanted = tuple(None if v is None or v != v else _make_plain(v) for v in size) if isinstance(size, Iterable) else ()
     known = [v for v in wanted if v is not None]
-    if len(wanted) != 2 or not known or not all(isinstance(v, Real) and v > 0 for v in known):
+    if len(wanted) != 2 or not known or not all(isinstance(v, Real) and float(v) > 0 for v in known):
         raise ValueError(f"size must be (rows, columns), positive, one of them None or NaN at most; got {size!r}")
     if not all(math.isfinite(v) for v in known):
         raise ValueError(f"size must be finite; got {size!r}")

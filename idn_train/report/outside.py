@@ -154,7 +154,8 @@ def _show(name: str, plan: ScorePlan, scale: int, methods: Sequence[Method]) -> 
     for method, pair in pairs.items():
         if pair is not None:
             sr, truth = read_pair(pair)  # of one size and kind
-            psnr, ssim = score(*(a if a.ndim == 2 else rgb2y(a) for a in (sr, truth)), scale, "float")
+            y, wanted = (a if a.ndim == 2 else rgb2y(a) for a in (sr, truth))
+            psnr, ssim = score(y, wanted, scale, "float")
             panels.append(Panel(method, sr, f"{psnr:.2f} dB / {ssim:.4f}"))
     height, width = (min(panel.image.shape[axis] for panel in panels) for axis in (0, 1))  # SR may be cut, or not
     return cut_panels(name, scale, [replace(panel, image=panel.image[:height, :width]) for panel in panels])
