@@ -43,12 +43,13 @@ def explain_refusal(error: OSError, path: Path | str, writing: bool | None = Non
     if error.errno not in (errno.EACCES, errno.EPERM):
         return _REASONS.get(error.errno or 0) or error.strerror or " ".join(str(error).split()) or type(error).__name__
     path = Path(path).absolute()
-    closed = next((folder for folder in reversed(path.parents) if not _may(folder, os.X_OK)), None)
+    there = [folder for folder in reversed(path.parents) if os.path.lexists(folder)]  # one may not be made yet
+    closed = next((folder for folder in there if not _may(folder, os.X_OK)), None)
     if closed is not None:
         return f"no permission to enter {closed}; its owner, {_find_owner(closed)}, can give it: chmod a+x"
-    there = os.path.lexists(path)
-    if writing or (writing is None and (not there or _may(path, os.R_OK))):
-        held = path if there and not _may(path, os.W_OK) else next(f for f in path.parents if f.is_dir())
+    exists = os.path.lexists(path)
+    if writing or (writing is None and (not exists or _may(path, os.R_OK))):
+        held = path if exists and not _may(path, os.W_OK) else next(f for f in path.parents if f.is_dir())
         return f"no permission to write {held}, which belongs to {_find_owner(held)}; choose another folder"
     return "no permission to read it; ask its owner, or copy it"
 

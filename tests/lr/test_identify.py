@@ -148,7 +148,10 @@ def test_equal_names_are_pairs_whatever_they_look_like(tmp_path: Path) -> None:
 
 def test_names_that_link_to_one_file_are_pairs_of_their_own(tmp_path: Path) -> None:
     hr = draw_photo(60, 48, 0)
-    files = {"hr": write(tmp_path / "blobs", hr, "1f"), "lr": write(tmp_path / "blobs", imresize(hr, 1 / 2), "2e")}
+    files = {
+        "hr": write(tmp_path / "blobs", hr, "1f.png"),
+        "lr": write(tmp_path / "blobs", imresize(hr, 1 / 2), "2e.png"),
+    }
     for folder, file in files.items():
         (tmp_path / folder).mkdir()
         for name in "ab":

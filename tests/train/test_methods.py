@@ -71,8 +71,10 @@ def test_sets_are_scored_one_after_the_other_and_their_pictures_saved(photos: Pa
     assert scores[1] == evaluate(BICUBIC, sets[0], 3, ["float"])[0][0]
     assert len(images) == 3 * 6
     assert len(list((tmp_path / "sr").iterdir())) == 3 * 6
+    shutil.copy(photos / "stone.bmp", other / "stone.bmp")
+    sets[1] = open_set(str(other), tmp_path)
     with pytest.raises(ValueError, match=r"two pictures would be called .*x2_bicubic\.png; save those of each set to"):
-        evaluate_sets(methods, [sets[0], sets[0]], ["float"], save_to=tmp_path / "sr2", force=True)
+        evaluate_sets(methods, sets, ["float"], save_to=tmp_path / "sr2", force=True)
     assert not (tmp_path / "sr2").exists()
 
 

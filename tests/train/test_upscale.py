@@ -320,7 +320,7 @@ def test_16_bit_grey_stays_16_bit(tmp_path, suffix):
     expected = np.clip(upscale_y(network, values / 65535.0, tile=32), 0, 1) * 65535
     assert np.abs(np.asarray(result) - expected).max() < 0.51
     assert len(np.unique(np.asarray(result) % 257)) > 200  # not 8 bits, widened
-    result = enlarge(network, Image.fromarray(values.astype(np.int32)), tmp_path, suffix, format="TIFF")
+    result = enlarge(network, Image.fromarray(values), tmp_path, suffix, format="TIFF")
     assert result.mode == "I;16" and np.abs(np.asarray(result) - expected).max() < 0.51
 
 
