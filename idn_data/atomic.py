@@ -68,7 +68,7 @@ def check_target(path: Path | str, force: bool = False, *, text: bool = False) -
     if text and _is_stream(path):
         return path
     _check_free(path, force)
-    check_writable(path)
+    check_writable(_follow(path))
     if (temporary := _name_temporary(path)).exists():
         with hold(path):
             temporary.unlink(missing_ok=True)

@@ -394,6 +394,14 @@ def test_a_link_to_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink() and (tmp_path / "deep" / "file").read_text() == "new"
 
 
+def test_a_link_to_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """Its own folder may be written, that of its file not: said before the work."""
+    (tmp_path / "taken").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "taken" / "deep" / "file")
+    with pytest.raises(NotADirectoryError, match=r"not written: .* is a file, not a folder"):
+        check_target(tmp_path / "link")
+
+
 def test_what_a_killed_process_left_is_found_by_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
     leave_killed(tmp_path / "link")
