@@ -339,9 +339,10 @@ def test_minutes_alone_are_the_length_of_a_cosine(patches: Patches, tmp_path: Pa
 
 def test_a_killed_run_of_minutes_goes_on_before_its_length_is_known(patches: Patches, tmp_path: Path) -> None:
     config = replace(QUICK, epochs=0, steps=0, schedule="cosine")
-    stopped = train(config, patches, tmp_path, minutes=0.05, hooks=Hooks(stop=lambda: True))
+    stopped = train(config, patches, tmp_path, minutes=0.02, hooks=Hooks(stop=lambda: True))
     assert read_tensors(stopped)[1]["steps"] == ENDLESS
-    assert train(config, patches, tmp_path, minutes=0.05).name == "final.safetensors"
+    ended = train(config, patches, tmp_path, minutes=0.02, cadence=Cadence(validate_steps=1000))
+    assert ended.name == "final.safetensors"
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
