@@ -80,6 +80,8 @@ def _write_files(computed: Computed, force: bool) -> Stored:
         if data is None:
             digests.append(digest_file(output.path))
         else:
+            if output.path.is_symlink() and (force or not output.path.exists()):
+                output.path.unlink()  # the link, not what it leads to: in a store that is the file of equal pictures
             with write_whole(output.path, force, len(data)) as temporary:
                 temporary.write_bytes(data)
             digests.append(hashlib.sha256(data).hexdigest())

@@ -303,6 +303,20 @@ def test_a_picture_that_another_process_finishes_meanwhile_is_compared(photos: P
         making.store_picture(other, False)
 
 
+def test_links_in_the_place_of_lr_are_replaced_and_not_what_they_lead_to(photos: Path, tmp_path: Path) -> None:
+    """In a store two equal LR are links to one file; of other HR they are no longer equal."""
+    out = tmp_path / "lr"
+    out.mkdir()
+    (tmp_path / "blob").write_bytes(b"shared")
+    for name in NAMES[:2]:
+        (out / name).symlink_to("../blob")
+    (out / NAMES[2]).symlink_to("../not-fetched")
+    assert make_lr(photos, out, 4, force=True).made == 5
+    make_lr(photos, tmp_path / "other", 4)
+    assert hash_tree(out) == hash_tree(tmp_path / "other")
+    assert (tmp_path / "blob").read_bytes() == b"shared" and not (tmp_path / "not-fetched").exists()
+
+
 def test_one_process_at_a_time(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "lr").mkdir()
     with hold(tmp_path / "lr"), pytest.raises(BusyError, match="another idn is writing"):
