@@ -39,7 +39,7 @@ def plan_outputs(
     ------
     FileNotFoundError, ValueError
         A source is missing or has no image; two photos would become one file, or one is the result of another; several
-        photos for one file; no such format.
+        photos for one file; a photo for itself; no such format.
     FileExistsError, IsADirectoryError, NotADirectoryError
         A target is there and `force` false, or it is a folder; `out` cannot be a folder.
     """
@@ -49,6 +49,8 @@ def plan_outputs(
         if len(photos) > 1:
             raise ValueError(f"{folder} is one file, for {len(photos)} photos; name a folder, or make it first")
         find_format(folder)
+        if folder.exists() and folder.samefile(photos[0]):  # under any name: not even `force` replaces a photo
+            raise ValueError(f"{folder} is the photo itself; name another file")
         return [(photos[0], check_target(folder, force))], earlier
     if folder and (file := next((p for p in (folder, *folder.parents) if p.is_file()), None)):
         raise NotADirectoryError(f"{file} is a file; name a folder, or with one photo a file that ends in .png or .jpg")

@@ -212,6 +212,17 @@ def test_a_file_name_for_one_photo(photos, tmp_path, name):
     assert plan([stone], out, 4) == [(stone, out / "stone_x4.png")]
 
 
+@pytest.mark.parametrize("name", ["stone.png", "link.png", "same.png"])
+def test_a_photo_is_not_replaced_by_its_own_result(tmp_path, name):
+    """Not with force either, and not through another name of the same file."""
+    stone = tmp_path / "stone.png"
+    Image.new("L", (2, 2)).save(stone)
+    (tmp_path / "link.png").symlink_to(stone)
+    (tmp_path / "same.png").hardlink_to(stone)
+    with pytest.raises(ValueError, match=rf"{name} is the photo itself; name another file"):
+        plan_outputs([stone], tmp_path / name, 4, force=True)
+
+
 def test_a_file_name_that_cannot_be_written(photos, tmp_path):
     for name in ("o.gif", "results.v2"):
         with pytest.raises(ValueError, match=rf"{name}: cannot write \.[a-z0-9]+; one of \.png"):
