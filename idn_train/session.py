@@ -22,6 +22,7 @@ from idn_train.clock import Cadence
 from idn_train.config import PAPER_PATCH, Config, make_config, name_loss
 from idn_train.data import Data, PictureRequest, open_data, plan_data
 from idn_train.device import choose_device, choose_precision, choose_threads, explain_full_memory
+from idn_train.heap import keep_freed_memory
 from idn_train.learner import make_network, try_step
 from idn_train.metrics import open_tensorboard
 from idn_train.owncode import label_network
@@ -184,6 +185,8 @@ def run_job(
         record = make_record(job.folder, title, job.test_set, config.scale, request.tensorboard, config.channels)
         stack.enter_context(explain_full_memory(job.device, config.batch))
         threads = cores = torch.get_num_threads()
+        if job.device.type == "cpu":
+            keep_freed_memory()
         if request.minutes and job.device.type == "cpu":  # without a clock, a run is to be the same on each day
             threads = stack.enter_context(limit_threads(config, patches))
         if rank == 0:
