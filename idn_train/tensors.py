@@ -11,7 +11,7 @@ import inspect
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ CACHED = 256  # matrices kept: two for each kind of image, scale and device
 ROWS, ROWS_ON_GPU = 32, 256  # of a band: fewer multiply less, more start fewer kernels
 WHOLE = 48 * 48  # entries of a matrix that is quicker as one band, on any device
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+F = TypeVar("F")
 INTEGERS = (torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32)
 
 
@@ -145,7 +146,13 @@ def imresize(
     return _resample(image.to(kind), steps).to(image.dtype)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it open
+def _mark_constant(function: F) -> F:
+    """As `torch.compiler.assume_constant_result`, which imports torch's compiler: a second or two of each start."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_mark_constant
 def _plan_passes(
     height: int, width: int, scale: Scale | None, method: Method, size: Size | None, antialias: bool | None,
     boundary: Boundary, device: torch.device, dtype: torch.dtype,

@@ -202,9 +202,11 @@ def test_small_reconstruction_starts_near_bicubic():
 
 
 def test_importing_the_package_does_not_load_torch():
+    """Nor do evaluate and upscale load torch's compiler."""
     code = (
         "import sys, idn_train; assert 'torch' not in sys.modules; assert 'IDN' in dir(idn_train); "
-        "from idn_train import IDN; assert IDN(2).scale == 2"
+        "from idn_train import IDN; assert IDN(2).scale == 2; "
+        "import idn_train.methods, idn_train.upscale; assert 'torch._dynamo' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -153,6 +153,13 @@ def expected_sum(x: torch.Tensor) -> torch.Tensor:
     return x.pow(3).sum()
 
 
+def test_a_plan_is_marked_as_torch_marks_a_constant() -> None:
+    """By the attribute that its own decorator sets, which would import the compiler at each start."""
+    marked = torch.compiler.assume_constant_result(lambda: None)
+    assert vars(marked).items() <= vars(tensors._plan_passes).items()
+    assert vars(marked)
+
+
 @pytest.mark.parametrize(
     "backend",
     [
