@@ -98,10 +98,11 @@ def cut_patches(
         whole = gt_out[place - first]
         for i in range(g):
             line = gt[y * scale + i, x * scale : x * scale + g]
-            row = whole[i]
+            row, kept = whole[i], held[i * g : (i + 1) * g]
             for j in range(g):
                 row[j] = levels[line[j]]
-            held[i * g : (i + 1) * g] = line
+            for j in range(g):  # not `kept[:] = line`: its text of an error takes 4 s to compile
+                kept[j] = line[j]
         if crc_out.shape[0]:
             crc_out[place - first, 0] = compute_crc(lr_bytes[place - first])
             crc_out[place - first, 1] = compute_crc(held)
