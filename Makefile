@@ -15,8 +15,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 demo: $(VENV)/.demo
 	$(BIN)/idn demo --out demo
 
-test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+# style and types are tests too, so that they run beside the others
+test: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

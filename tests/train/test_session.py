@@ -68,7 +68,7 @@ def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
 def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> None:
     """torchrun with gloo on this processor: the same global batch, the same losses within float's rounding."""
     data = make_file(photos, tmp_path / "a.h5")[0]
-    options = ["--data", str(data), "--steps", "12", "--batch", "8", "--preset", "express", "--precision", "float32",
+    options = ["--data", str(data), "--steps", "6", "--batch", "8", "--preset", "express", "--precision", "float32",
                "--validate-set", str(photos), "--validate-every", "3", "--quiet"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, launch in (
@@ -84,7 +84,7 @@ def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> No
         assert done.stdout.count("final.safetensors") == 1
         assert "Warning" not in done.stderr  # torch's, of gradients that each process turns at each step
     curves = [np.genfromtxt(tmp_path / n / "metrics.csv", delimiter=",", names=True) for n in ("one", "two")]
-    assert len(curves[0]) == 4
+    assert len(curves[0]) == 2
     for name in ("step", "psnr"):
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
 
@@ -227,7 +227,7 @@ def test_two_trainings_in_one_folder(photos: Path, tmp_path: Path) -> None:
     assert second.returncode == 1
     assert second.stderr.strip().endswith("wait for it, or name another output")
     assert list(run.iterdir()) == []
-    assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+    assert CliRunner().invoke(main, command[len(COMMAND) :]).exit_code == 0
     assert (run / "final.safetensors").is_file()
 
 
