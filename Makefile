@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint .ci/constraints.txt
 
+# pip leaves the compiling to Python, which does it for what is imported, once; where this is set, it does so at each start
+export PYTHONDONTWRITEBYTECODE :=
+
 .DELETE_ON_ERROR: # a .venv whose making failed half-way is made anew
 .PHONY: demo test check bench clean
 demo: $(VENV)/.demo
