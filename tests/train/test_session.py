@@ -71,18 +71,14 @@ def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> No
     options = ["--data", str(data), "--steps", "6", "--batch", "8", "--preset", "express", "--precision", "float32",
                "--validate-set", str(photos), "--validate-every", "3", "--quiet"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for name, launch in (
-        ("one", [sys.executable, "-m", "idn_train"]),
-        (
-            "two",
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idn_train"],
-        ),
-    ):
-        command = [*launch, *options, "--out", str(tmp_path / name)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.count("final.safetensors") == 1
-        assert "Warning" not in done.stderr  # torch's, of gradients that each process turns at each step
+    one = CliRunner().invoke(main, ["train", "--scale", "4", *options, "--out", str(tmp_path / "one")])
+    assert one.exit_code == 0, one.output
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idn_train"]
+    command += [*options, "--out", str(tmp_path / "two")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("final.safetensors") == 1
+    assert "Warning" not in done.stderr  # torch's, of gradients that each process turns at each step
     curves = [np.genfromtxt(tmp_path / n / "metrics.csv", delimiter=",", names=True) for n in ("one", "two")]
     assert len(curves[0]) == 2
     for name in ("step", "psnr"):
@@ -118,9 +114,11 @@ def test_torchrun_is_not_led_astray_by_a_cli_of_the_users(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: int) -> None:
-    """So that `idn train … && idn train …` ends too; the files of an older run are gone by --restart."""
+def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path) -> None:
+    """So that `idn train … && idn train …` ends too; the files of an older run are gone by --restart.
+
+    By SIGTERM; Ctrl-C is pressed in test_pictures.
+    """
     data, run = make_file(photos, tmp_path / "a.h5")[0], tmp_path / "run"
     run.mkdir()
     for name in ("best.safetensors", "final.safetensors", "psnr.png"):
@@ -132,9 +130,9 @@ def test_a_stopped_training_is_no_success(photos: Path, tmp_path: Path, number: 
         assert process.stderr is not None
         assert process.stdout.readline().startswith("IDN x4")
         assert "/1,000,000" in next(line for line in process.stderr if "loss" in line)  # it trains
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         assert process.stdout.read().startswith("stopped; the same command without --restart goes on from")
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + signal.SIGTERM
     assert [path.name for path in sorted(run.iterdir())] == ["last.safetensors"]
 
 
