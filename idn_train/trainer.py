@@ -117,8 +117,8 @@ def train(
         epoch, start = divmod(run.step, per_epoch)
         for lr, gt in patches.batches(config.batch, config.seed, epoch, start, own):  # (n, C, p, p), (n, C, s·p, s·p)
             rate = schedule_at(config, run.step, run.steps, per_epoch)  # 0…1
-            learner.set_rate(rate, config.average, run.step, begin_last(config, run.steps))
-            if run.step == begin_last(config, run.steps):
+            learner.set_rate(rate, config.average, run.step, last := begin_last(config, run.steps))
+            if run.step == last or (run.step > last and losses.kind != config.last_loss):  # later: it was cut short
                 losses, step = Losses(config.last_loss or config.loss), start_anew(learner, config, world, compiled)
             loss = losses.add(step(lr, gt), len(lr))  # a scalar, of this process's n = batch / world patches
             run.step += 1

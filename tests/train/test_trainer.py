@@ -21,7 +21,7 @@ from idn_data.patches.trainplan import plan_train
 from idn_data.patches.trainset import make_train
 from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
-from idn_train.clock import Cadence
+from idn_train.clock import Cadence, Clock
 from idn_train.config import Config, Loss
 from idn_train.learner import copy_weights
 from idn_train.network import IDN
@@ -118,6 +118,21 @@ def test_the_last_steps_are_a_new_start_from_the_mean(
     assert measure("w.", 1, "m.module.", 0) == measure("w.", 1, "m.module.", 1) == 0
     steps = [[float(t) for k, t in state.items() if k.endswith(".step")] for state in states]
     assert [set(each) for each in steps] == [{6.0}, {1.0}, {2.0}]
+
+
+def test_a_last_loss_begins_late_where_a_run_is_cut_short(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs slow it down: after seven steps it is found that one more is all, and the last are two."""
+
+    def measure(self: Clock, cadence: Cadence) -> None:
+        self._run.steps = 8 if self._run.step == 7 else self._run.steps
+
+    monkeypatch.setattr(Clock, "measure", measure)
+    config = replace(QUICK, steps=40, schedule="cosine", last_loss="log-l2")
+    train(config, patches, tmp_path, cadence=Cadence(validate_steps=1))
+    losses = [float(row["loss"]) for row in read_metrics(tmp_path)]
+    assert len(losses) == 8 and min(losses[:7]) > 25 > losses[7]
 
 
 def test_a_last_loss_is_that_of_the_last_quarter(patches: Patches, tmp_path: Path) -> None:
