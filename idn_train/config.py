@@ -15,7 +15,7 @@ Precision = Literal["float32", "bf16"]
 Preset = Literal["tensorflow", "express", "paper"]
 
 PAPER_PATCH = 24  # side of an LR patch under "paper": a wide one shows the network what it sees within a picture
-# Steps with the last loss: so many, in long runs this part of all, in short ones a quarter at most. Their warm-up.
+# Steps with the last loss: so many, a larger part of all in long runs, a quarter at most in short ones; their warm-up
 LAST_STEPS, LAST_PART, LAST_WARMUP = 1000, 1 / 13, 20
 
 
@@ -137,7 +137,7 @@ def make_config(
 
 
 def begin_last(config: Config, steps: int) -> int:
-    """The first (from 0) of the last ones of `steps`, those with the last loss; `steps` where there are none."""
+    """The step (from 0) of `steps` at which the last loss begins; `steps` where there is none."""
     last = min(max(LAST_STEPS, round(steps * LAST_PART)), steps // 4)
     return steps - last if config.last_loss else steps
 

@@ -47,9 +47,9 @@ class Learner:
     def set_rate(self, rate: float, average: float, step: int, last: int | None = None) -> None:
         """Before a step (from 0): the part of the full rates, 0…1, and the decay of the mean of weights.
 
-        The mean is over a ninth of the steps so far, until `average` is longer. From the first of the `last` steps on
-        it is that of the last ones. What a network of one's own draws in a step, such as its dropout, follows from
-        seed, step and process: PyTorch's generators are set anew.
+        The mean is over a ninth of the steps so far, until `average` is longer. From step `last` on, where the last
+        loss begins, it counts the steps since. What a network of one's own draws in a step, such as its dropout,
+        follows from seed, step and process: PyTorch's generators are set anew.
         """
         if isinstance(self.network, OwnNetwork):
             torch.manual_seed((self.seed * 1_000_003 + step) * 1024 + self.rank)
@@ -168,7 +168,13 @@ def make_step(
 
 
 def start_anew(learner: Learner, config: Config, world: int, compiled: bool) -> Advance:
-    """Go on from the mean of the weights as a new run would: the optimizers forget. Its steps, by the last loss."""
+    """Set the weights to their mean and empty the optimizers, as where a new run begins from the mean.
+
+    Returns
+    -------
+    callable(lr, gt) -> loss
+        The steps from here on, by the last loss; as of `make_step`.
+    """
     with torch.no_grad():
         torch._foreach_copy_(list(learner.network.parameters()), list(learner.kept.parameters()))
     for optimizer in learner.optimizers:
