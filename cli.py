@@ -329,7 +329,7 @@ def make_train_command(
     if shards == 1 and not dry_run:  # before all the images are read
         check_target(out, force)
     if save_augmented:
-        augmented.check_names(images, skip_bad)
+        augmented.check_names(images, save_augmented, skip_bad)
     with ProgressBar(quiet) as progress:
         made = plan_train(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from idn_data.atomic import check_target
 from idn_data.images.decode import SUFFIXES, list_images
+from idn_data.namesakes import Targets
 from idn_train.photos import FORMATS, find_format
 
 
@@ -55,10 +56,11 @@ def plan_outputs(
     if folder and (file := next((p for p in (folder, *folder.parents) if p.is_file()), None)):
         raise NotADirectoryError(f"{file} is a file; name a folder, or with one photo a file that ends in .png or .jpg")
     owners: dict[str, tuple[Path, Path]] = {}  # by the file itself, however its folder is spelled
+    targets = Targets()
     for photo in photos:
         find_format(target := (folder or photo.parent) / f"{photo.stem}_x{scale}{suffix}")
-        if (key := _find_place(target)) in owners:
-            raise ValueError(f"{owners[key][0]} and {photo} would both become {target}; rename or leave out one")
+        if other := targets.take(Path(key := _find_place(target)), photo):
+            raise ValueError(f"{other} and {photo} would both become {target}; rename or leave out one")
         owners[key] = (photo, target)
     if both := sorted(owners.keys() & {_find_place(photo) for photo in photos}):
         photo, target = owners[both[0]]

@@ -19,6 +19,7 @@ FLOORS = (  # from the ground up: a module imports from its own floor and from t
         "idn_data.atomic",
         "idn_data.cluster",
         "idn_data.memory",
+        "idn_data.namesakes",
         "idn_data.reading",
         "idn_data.terminal",
         "idn_data.workers",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.images.decode import ImageError, list_images, read_y
+from idn_data.namesakes import Targets
 from idn_data.workers import count_workers, map_in_order
 
 if TYPE_CHECKING:
@@ -89,18 +89,13 @@ class BadImagesError(ValueError):
         super().__init__(f"{len(lines)} image(s) cannot be used{', and there are no others' if all_bad else ''}")
 
 
-def check_outputs(inputs: Iterable[Path], name_output: Callable[[Path], Path | str]) -> None:
-    """Raise ValueError if the outputs of two inputs would have one name: to be called before any work.
-
-    Names that differ in case alone are one name where file systems usually see it so (Windows, macOS).
-    """
-    owners: dict[str, Path] = {}
+def check_outputs(inputs: Iterable[Path], name_output: Callable[[Path], Path]) -> None:
+    """Raise ValueError if the outputs of two inputs would become one file: to be called before any work."""
+    targets = Targets()
     for path in inputs:
-        output = str(name_output(path))
-        key = output.casefold() if sys.platform in ("win32", "darwin") else output
-        if key in owners:
-            raise ValueError(f"{owners[key]} and {path} would both become {output}; rename or leave out one")
-        owners[key] = path
+        output = name_output(path)
+        if other := targets.take(output, path):
+            raise ValueError(f"{other} and {path} would both become {output}; rename or leave out one")
 
 
 def read_folder(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.images.decode import list_images
+from idn_data.namesakes import Targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,14 +110,12 @@ def check_names(outputs: Sequence[tuple[Path, Output]]) -> None:
     ValueError
         Two pictures with one name, or an output that is a source, by whatever name: even ``--force`` replaces no HR.
     """
-    owners: dict[str, Path] = {}
+    targets = Targets()
     sources = {place: source for source, _ in outputs for place in _find_places(source)}
     for source, output in outputs:
         if hr := next((sources[place] for place in _find_places(output.path) if place in sources), None):
             raise ValueError(f"{output.path} is the HR picture {hr} itself; name another --out")
-        name = str(output.path)
-        other = owners.setdefault(name.casefold() if sys.platform in ("win32", "darwin") else name, source)
-        if other != source:
+        if (other := targets.take(output.path, source)) not in (None, source):
             raise ValueError(
                 f"{other} and {source} would both become {output.path}; rename or leave out one, "
                 "or take --layout rcan, which keeps folders apart"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from idn_data.workers import Progress
 
 
-def check_names(images: Path | str, skip_bad: bool = False) -> None:
-    """Raise ValueError if two images of a folder would have augmented files of one name, before any is decoded.
+def check_names(images: Path | str, folder: Path, skip_bad: bool = False) -> None:
+    """Raise ValueError if two images would have augmented files of one name in a folder, before any is decoded.
 
     With `skip_bad`, one of the two may be left out: then `save_augmented` knows more.
     """
     if not skip_bad:
-        check_outputs(list_images(images), _name_variants)
+        check_outputs(list_images(images), partial(_name_variants, folder))
 
 
 def save_augmented(
@@ -71,7 +72,7 @@ def save_augmented(
         Another process writes there; too little disk space.
     """
     folder = Path(folder)
-    check_outputs([s.path for s in sources], _name_variants)
+    check_outputs([s.path for s in sources], partial(_name_variants, folder))
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         for source in sources:
@@ -85,8 +86,8 @@ def save_augmented(
         return _save_variants(sources, folder, boundary, force, count_workers(workers), progress)
 
 
-def _name_variants(image: Path) -> str:
-    return f"{image.stem}_<0…{VARIANTS - 1}>.bmp"
+def _name_variants(folder: Path, image: Path) -> Path:
+    return folder / f"{image.stem}_<0…{VARIANTS - 1}>.bmp"
 
 
 def _any_stands(folder: Path, stem: str) -> bool:
