@@ -220,8 +220,10 @@ class RunState:
             self.best = None
             if self.rank == 0:
                 _LOG.warning(
-                    "%s: validated on other pictures than before; best.safetensors is chosen anew", self.folder
-                )
+                    "%s: validated on other pictures than before; best.safetensors is chosen anew, and PSNR after step "
+                    "%d of metrics.csv is of these",
+                    self.folder, self.step,
+                )  # fmt: skip
         self.validated_on = digest
 
     def log(self, epoch: int, loss: float, rate: float, psnr: float | None, seconds: float) -> None:

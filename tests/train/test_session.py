@@ -211,7 +211,8 @@ def test_another_validation_set_on_the_way(photos: Path, tmp_path: Path, caplog:
         caplog.clear()
         result = CliRunner().invoke(main, [*words, "--steps", steps, "--validate-set", str(folder)])
         assert result.exit_code == 0, result.output
-        line = f"{run}: validated on other pictures than before; best.safetensors is chosen anew"
+        line = f"{run}: validated on other pictures than before; best.safetensors is chosen anew, and PSNR after step "
+        line += "2 of metrics.csv is of these"
         assert ([record.getMessage() for record in caplog.records] == [line]) == anew
 
 
