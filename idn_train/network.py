@@ -114,7 +114,7 @@ class IDN(nn.Module):
         # The faster layout on CPU and GPU; the input need not have it. Not for `upsample`: its gradient comes in rows,
         # and processes that train together would turn it at each step, which torch warns of.
         for part in (self.features, self.blocks):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # until torch 2.14
 
     @classmethod
     def from_pretrained(cls, source: int | Path | str) -> IDN:

@@ -182,9 +182,9 @@ def _try_out(network: OwnNetwork) -> None:
     trial = copy.deepcopy(network)  # a training step moves the statistics of a BatchNorm
     lr = torch.rand(2, network.channels, *size)
     try:
-        trial.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        trial.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # until torch 2.14
         _backpropagate(trial, lr)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # until torch 2.14
     except Exception:  # such as view() on what lies otherwise
         trial = copy.deepcopy(network)
         _backpropagate(trial, lr)

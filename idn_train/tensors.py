@@ -192,7 +192,7 @@ def _products_are_exact() -> bool:
 
 def _resample(x: Tensor, steps: Sequence[Resampling]) -> Tensor:
     if x.requires_grad and not torch.compiler.is_compiling():
-        result: Tensor = _Products.apply(x, steps)  # type: ignore[no-untyped-call]  # torch leaves it open
+        result: Tensor = _Products.apply(x, steps)  # type: ignore[no-untyped-call, unused-ignore]  # until torch 2.14
         return result
     return _multiply_all(x, steps)  # quicker to start; a compiler finds the gradient itself
 
@@ -217,7 +217,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int, None], x: Tensor, steps: Sequence[Resampling]) -> tuple[Tensor, int]:
-        return _Products.apply(x.movedim(in_dims[0], 0), steps), 0  # type: ignore[no-untyped-call]  # as above
+        return _Products.apply(x.movedim(in_dims[0], 0), steps), 0  # type: ignore[no-untyped-call, unused-ignore]  # as above
 
 
 # `apply` asks for it at every call, and would find it anew
