@@ -934,7 +934,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     type=click.Choice(("tensorflow", "express", "paper")),
     default="tensorflow",
     show_default=True,
-    help="Hyper-parameters: IDN-TensorFlow's; those for good weights soon; those for the paper's level, on trial.",
+    help="Hyper-parameters: IDN-TensorFlow's; those for good weights soon; the same for long, on trial.",
 )
 @click.option(
     "--data",
@@ -958,7 +958,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--boundary", type=click.Choice(BOUNDARIES), help="Of --images, as in make-train.  [default: symmetric]")
 @click.option("--set-aside", is_flag=True, help="Leave out every tenth picture of --images, and validate on these.")
 @click.option(
-    "--out", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: runs/<stage>_x<scale>]"
+    "--out", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: a folder in runs]"
 )
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Weights to start from.  [finetune: the pretrained run's]"
@@ -966,7 +966,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]"
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.  [paper 16000]")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.  [paper 13000]")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True),
     help="Stop after so long; a cosine without --epochs and --steps has this length.",

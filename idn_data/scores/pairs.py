@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _WORDS = (*LAYOUT_WORDS, "out", "rlt")
+_SETS = (*TEST_SETS, "Manga109", "BSD100", "BSDS100", "DIV2K")  # of other names, and those that idn does not fetch
 _SPLIT = re.compile(r"[_-]")
 RULES = (
     "equal names",
@@ -73,8 +74,9 @@ class Pairing:
 def group_pictures(paths: Sequence[Path | str], methods: Sequence[str] = ()) -> dict[str, list[Path]]:
     """Pictures by method: each folder is a method, and so are the single files that share a folder.
 
-    A method has the name that `methods` gives it. Without, it is named after its folder; where that is a scale or a
-    known set (``RCAN/Set5/x4``), after the folder above.
+    A method has the name that `methods` gives it. Without, it is named after its folder; where that is a scale, a known
+    set or such (``RCAN/Set5/x4``, BasicSR's ``RCAN/visualization/Set5``, EDSR's ``RCAN/results-Set5``), after the
+    folder above.
 
     Raises
     ------
@@ -107,7 +109,9 @@ def group_pictures(paths: Sequence[Path | str], methods: Sequence[str] = ()) -> 
 
 def _says_nothing(name: str) -> bool:
     """Whether a folder's name is a scale, a known set or a word of the layouts, and so no method's."""
-    return bool(re.fullmatch(r"[xX]\d+(\.\d+)?", name)) or name in TEST_SETS or name in (*_WORDS, "BI", "BD", "")
+    if re.fullmatch(r"[xX]\d+(\.\d+)?", name) or name.removeprefix("results-") in _SETS:
+        return True
+    return name in (*_WORDS, "BI", "BD", "visualization", "")
 
 
 def pair_pictures(
@@ -139,8 +143,8 @@ def pair_pictures(
     if len(sr) == len(gt) == 1:
         return Pairing(method, "one picture each", (Pair(strip_name(gt[0].stem, _WORDS, scale), sr[0], gt[0]),))
     best: tuple[Pairing, list[str]] | None = None
-    for rule, words in zip(RULES, _list_words(method, sr, scale), strict=True):
-        found, faults = _match(sr, gt, scale, words)
+    for rule, (words, ending) in zip(RULES, _list_words(method, sr, scale), strict=True):
+        found, faults = _match(sr, gt, scale, words, ending)
         taken = {path for pair in found for path in (pair.sr, pair.gt)}
         pairing = Pairing(method, rule, tuple(found), tuple(p for p in (*sr, *gt) if p not in taken))
         if not faults and (not pairing.alone or (partial and found)):
@@ -166,17 +170,26 @@ def _explain(pairing: Pairing, faults: Sequence[str], sr: Sequence[Path], gt: Se
     return PairError(f"{pairing.method}: {some}; {advice}", lines, remedies)
 
 
-def _list_words(method: str, sr: Sequence[Path], scale: float) -> list[set[str] | None]:
-    """For each of `RULES`, the words that are taken off the ends of SR's names; None for names as they are."""
+def _list_words(method: str, sr: Sequence[Path], scale: float) -> list[tuple[set[str] | None, str]]:
+    """For each of `RULES`, what is taken off SR's names: words (None: nothing), and before them an ending.
+
+    The ending is the method's whole name where all have it, as BasicSR's: so ``bird_2`` stays whole under ``EXP_2``.
+    """
     words = {word.casefold() for word in _WORDS}
     named = words | {part.casefold() for part in (method, *_SPLIT.split(method))}
     last = {_SPLIT.split(strip_name(p.stem, words, scale))[-1].casefold() for p in sr}
     shared = len(last) == 1 and len(sr) > 1 and not re.fullmatch(r"x?[\d.]+", min(last))  # another scale is no word
-    return [None, words, named, named | (last if shared else set())]
+    ending = next((sep + method for sep in "_-" if all(_ends_with(p.stem, sep + method) for p in sr)), "")
+    third = (words, ending) if ending else (named, "")
+    return [(None, ""), (words, ""), third, (named | (last if shared else set()), "")]
+
+
+def _ends_with(stem: str, ending: str) -> bool:
+    return len(stem) > len(ending) and stem.casefold().endswith(ending.casefold())
 
 
 def _match(
-    sr: Sequence[Path], gt: Sequence[Path], scale: float, words: set[str] | None
+    sr: Sequence[Path], gt: Sequence[Path], scale: float, words: set[str] | None, ending: str
 ) -> tuple[list[Pair], list[str]]:
     """The pairs of equal cleaned names, and a line for each name that several pictures of one kind have."""
 
@@ -184,7 +197,7 @@ def _match(
         return stem if words is None else strip_name(stem, _WORDS, scale)
 
     def name_sr(stem: str) -> str:
-        return stem if words is None else strip_name(stem, words, scale)
+        return stem if words is None else strip_name(stem[: len(stem) - len(ending)], words, scale)
 
     pairs, faults = [], []
     plain = Counter(strip_name(path.stem, _WORDS, scale) for path in gt)

@@ -100,3 +100,28 @@ def test_methods_are_folders(tmp_path: Path) -> None:
     assert {k: [p.parent.parent.name for p in v] for k, v in named.items()} == {
         "old": [tmp_path.name] * 2, "new": ["b"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["EXP/visualization/Set5", "EXP/visualization/Manga109", "EXP/results-Set5", "EXP/results-B100", "EXP/BI/Set5/x4",
+     "EXP/DIV2K/X2", "EXP/SR"],
+)  # fmt: skip
+def test_folders_that_say_nothing_of_the_method(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "baby_EXP.png").touch()
+    assert list(group_pictures([tmp_path / folder])) == ["EXP"]
+
+
+def test_what_basicsr_writes_pairs_by_the_name_of_the_experiment(tmp_path: Path) -> None:
+    """Its files end in the experiment's whole name, of several words and a scale."""
+    name = "SwinIR_SRx4_scratch_500k-2"
+    results = tmp_path / name / "visualization" / "Set5"
+    results.mkdir(parents=True)
+    gt = [Path(f"gt/{stem}.png") for stem in ("baby", "bird_2")]
+    for path in gt:
+        (results / f"{path.stem}_{name}.png").touch()
+    ((method, sr),) = group_pictures([results]).items()
+    pairing = pair_pictures(method, sr, gt, 4)
+    assert (method, pairing.rule) == (name, RULES[2])
+    assert [(p.sr.name, p.gt.name) for p in pairing.pairs] == [(f"{g.stem}_{name}.png", g.name) for g in gt]

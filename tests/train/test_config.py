@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cli import main
 from idn_data.patches.recipe import Stage
 from idn_train.config import Config, Preset, begin_last, loss_at, make_config, name_loss, schedule_at
 
@@ -31,6 +33,17 @@ def test_express_halves_its_rates_to_finetune() -> None:
     assert (express.rate, express.muon_rate, express.weight_decay) == (1e-3, 6e-3, 0.3)
     assert (fine.rate, fine.muon_rate, fine.weight_decay) == (5e-4, 3e-3, 0.3)
     assert make_config(4, "pretrain", "express", muon_rate=0.0).weight_decay == 0.0  # Adam's would be another decay
+
+
+def test_help_says_what_the_presets_hold() -> None:
+    said = 0
+    for option in main.commands["train"].params:
+        text = getattr(option, "help", None) or ""
+        for word, number in re.findall(r"\b(default|express|paper):? (\d[\d.e-]*)", text):
+            preset: Preset = "tensorflow" if word == "default" else word
+            assert getattr(make_config(4, "pretrain", preset), str(option.name)) == float(number), (option.name, text)
+            said += 1
+    assert said >= 17
 
 
 def test_schedules() -> None:
