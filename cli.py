@@ -775,7 +775,7 @@ def evaluate_command(
 @main.command("score", short_help="Score anybody's SR pictures.")
 @click.argument("sr", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SR...")
 @click.option(
-    "--gt", multiple=True, required=True, type=click.Path(path_type=Path), metavar="SET|PATH",
+    "--gt", multiple=True, required=True, metavar="SET|PATH",
     help="Repeatable: the GT: a known set, a folder or a file.",
 )  # fmt: skip
 @click.option("--scale", type=click.FloatRange(0, min_open=True), required=True, help="Of the SR, such as 4.")
@@ -799,7 +799,7 @@ def evaluate_command(
 @json_option
 @quiet_option
 def score_command(
-    sr: tuple[Path, ...], gt: tuple[Path, ...], scale: float, protocols: tuple[Any, ...], border: int | None,
+    sr: tuple[Path, ...], gt: tuple[str, ...], scale: float, protocols: tuple[Any, ...], border: int | None,
     methods: tuple[str, ...], crop_gt: bool, partial: bool, published: bool, per_image: bool, dry_run: bool,
     csv_file: str | None, markdown_file: str | None, workers: int | None, data_root: Path | None,
     json_file: str | None, quiet: bool,
@@ -823,12 +823,12 @@ def score_command(
       idn score results/RCAN results/EDSR --gt Set5 --scale 4 --protocol y --protocol rgb --per-image
       idn score sr/ --gt DIV2K_valid_HR --scale 2 --protocol rgb --dry-run
     """
-    from idn_data.images.sets import find_data_root, find_set
+    from idn_data.images.sets import TEST_SETS, find_data_root, find_set
     from idn_data.scores import scoring
     from idn_data.scores.tables import format_method_rows, format_methods, format_pairs
 
     root = find_data_root(data_root)
-    truth = [path if path.exists() else find_set(str(path), root) for path in gt]
+    truth = [find_set(name, root) if name in TEST_SETS or not Path(name).exists() else Path(name) for name in gt]
     plan = scoring.plan_scores(sr, truth, scale, methods=methods, crop_gt=crop_gt, partial=partial)
     if not quiet:
         for note in plan.notes:
@@ -841,7 +841,8 @@ def score_command(
     rows = scores + (scoring.find_published_rows(scores) if published else [])
     if published and len(rows) == len(scores) and not quiet:
         click.echo(
-            "nothing published stands beside: that is of a whole known set, at its scales and protocols", err=True
+            "nothing published stands beside: that is of a whole known set, at its scales, protocols and borders",
+            err=True,
         )
     if "-" not in (csv_file, markdown_file, json_file):
         click.echo(format_methods(rows, per_image))

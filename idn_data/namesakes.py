@@ -1,7 +1,8 @@
-"""Which outputs would become one file: by one path, or by two that the disk takes for one."""
+"""Names of files: which outputs would become one file, and what a path is called that leads through links."""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -39,3 +40,10 @@ def tells_case(folder: Path | str) -> bool:
             return not path.with_name(path.name.swapcase()).exists()
     except OSError:  # nothing may be written there, which is said when something is
         return sys.platform not in ("win32", "darwin")
+
+
+def name_whole(path: Path | str) -> Path:
+    """The path from the root on, as it is named: links stay, but those before a ``..``, which decide where it leads."""
+    path = Path(path).absolute()
+    last = max((k for k, part in enumerate(path.parts) if part == ".."), default=0)
+    return Path(os.path.realpath(Path(*path.parts[: last + 1])), *path.parts[last + 1 :])

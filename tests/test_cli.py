@@ -482,12 +482,13 @@ def test_pictures_that_are_png_under_another_name(photos: Path, tmp_path: Path) 
 def test_reports_go_to_a_pipe(photos: Path, tmp_path: Path) -> None:
     """It was replaced by a file, and its reader waited for ever."""
     os.mkfifo(tmp_path / "pipe")
+    shutil.copytree(photos, tmp_path / "sr")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
         for option in ("--json", "--csv", "--markdown"):
-            result = run("score", photos, "--gt", photos, "--scale", "2", option, tmp_path / "pipe", "--quiet")
+            result = run("score", tmp_path / "sr", "--gt", photos, "--scale", "2", option, tmp_path / "pipe", "--quiet")
             assert result.exit_code == 0, result.output
-            assert "photos" in os.read(reader, 1 << 16).decode()  # the method's name
+            assert "photos" in os.read(reader, 1 << 16).decode()  # the set's name
     finally:
         os.close(reader)
     assert (tmp_path / "pipe").is_fifo()

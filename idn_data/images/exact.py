@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from idn_data.images.decode import ImageError, copy_pixels, decode_bytes, load_as_stored, read_integers
-from idn_data.images.opening import open_picture
+from idn_data.images.opening import find_size, open_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def _describe(picture: Image.Image) -> Header:
     wide = picture.mode.startswith("I") or _raw_mode(picture).endswith(("16B", "16L", "16N"))  # BGR;16 of BMP is 5-6-5
     colour = picture.mode not in ("1", "L", "LA", "La") and not picture.mode.startswith("I")
     colour = colour and not _raw_mode(picture).startswith("LA")
-    return Header(picture.height, picture.width, 16 if wide else 8, colour, picture.has_transparency_data)
+    return Header(*find_size(picture), 16 if wide else 8, colour, picture.has_transparency_data)
 
 
 def _raw_mode(picture: Image.Image) -> str:

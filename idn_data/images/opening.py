@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import stat
 import threading
 import warnings
 from functools import cache
@@ -77,8 +78,11 @@ def open_picture(path: Path | str) -> Iterator[Image.Image]:
     _hush_libraries()
     try:
         with hush():
-            if (size := path.stat().st_size) > MAX_BYTES:
-                raise ImageError(f"{size:,} bytes; at most {MAX_BYTES:,}")
+            found = path.stat()
+            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # to open a pipe may take for ever
+                raise ImageError("neither a file nor a folder, but a pipe or a device; name a file")
+            if found.st_size > MAX_BYTES:
+                raise ImageError(f"{found.st_size:,} bytes; at most {MAX_BYTES:,}")
             with Image.open(path, formats=FORMATS) as picture:
                 _check_cost(picture, path)
                 if picture.format == "TIFF":
@@ -102,6 +106,14 @@ def open_picture(path: Path | str) -> Iterator[Image.Image]:
         else:
             reason = " ".join(str(error).split()) or "damaged"
         raise ImageError(f"{path}: {reason}") from None
+
+
+def find_size(picture: Image.Image) -> tuple[int, int]:
+    """Rows and columns as they lie in the file: Pillow may give those of a TIFF as its orientation turns them."""
+    if picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]  # every TIFF has it
+        return int(tags[257]), int(tags[256])  # ImageLength, ImageWidth
+    return picture.height, picture.width
 
 
 def _check_cost(picture: Image.Image, path: Path) -> None:

@@ -63,7 +63,12 @@ def find_set(name: str, root: Path) -> Path:
 
 def _say_fetch(name: str, root: Path) -> str:
     """The command that puts a set where it was looked for."""
-    return f"idn fetch {name}" + ("" if root == find_data_root() else f" --data-root {shlex.quote(str(root))}")
+    return f"idn fetch {name}{say_root(root)}"
+
+
+def say_root(root: Path) -> str:
+    """What a command of idn needs to work under a data root: an option, or nothing where it is the usual one."""
+    return "" if root == find_data_root() else f" --data-root {shlex.quote(str(root))}"
 
 
 def find_present_sets(root: Path) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idn_data.images.exact import read_header
 from idn_data.lr.candidates import Candidate, list_blurs, list_matlab
 from idn_data.lr.foreign import list_foreign
 from idn_data.lr.pictures import MOST_SCALE, Picture, find_pairs, find_scale, fits, read_pictures
@@ -145,7 +146,8 @@ def identify_maker(
     verdict = conclude(search, found, exchanged)
     if verdict.command:
         names = shlex.join(str(path) for path in ([hr] if isinstance(hr, (str, Path)) else hr))
-        verdict = replace(verdict, command=verdict.command.replace(" HR ", f" {names} ", 1))
+        alpha = " --drop-alpha" if any(read_header(pairs[k][1]).alpha for k in chosen) else ""
+        verdict = replace(verdict, command=verdict.command.replace(" HR ", f" {names} ", 1) + alpha)
     rows = tuple(describe_fit(fit) for fit in search.rank())
     return Identification(verdict, rows, tuple(not_tried), tuple(p.name for p in opened))
 
@@ -192,7 +194,10 @@ def choose_preparations(
     first = pictures[0]
     ratios = [h / n for p in pictures for h, n in zip(p.hr_size, p.size, strict=True)]
     if scale is None and max(ratios) / min(ratios) < 1.1 and max(ratios) <= MOST_SCALE:
-        return float(np.mean(ratios)), pictures, [[Preparation("not cut", c) for c in channels], []]
+        mean = float(np.mean(ratios))
+        usual = "not cut" if all(fits(p, mean) for p in pictures) else "by size"
+        others = [Preparation("by size", c) for c in channels if usual == "not cut"]
+        return mean, pictures, [[Preparation(usual, c) for c in channels], others]
     raise ValueError(
         f"{first.name}: LR of {first.size[1]}x{first.size[0]} pixels, HR of {first.hr_size[1]}x{first.hr_size[0]}: "
         f"{'no scale explains these' if scale is None else f'not scale {scale:g}'}, and LR is no part of HR reduced; "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.images.decode import list_images
-from idn_data.namesakes import Targets
+from idn_data.namesakes import Targets, name_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,15 +44,8 @@ def list_sources(given: Sequence[Path | str]) -> list[Path]:
         if not path.exists():
             raise FileNotFoundError(f"no such file or folder: {path}; name HR pictures, or folders of them")
         for image in list_images(path) if path.is_dir() else [path]:
-            found.setdefault(os.path.normcase(_name_whole(image)), image)
+            found.setdefault(os.path.normcase(name_whole(image)), image)
     return list(found.values())
-
-
-def _name_whole(path: Path) -> Path:
-    """The path from the root on, as it is named: links stay, but those before a ``..``, which decide where it leads."""
-    path = path.absolute()
-    last = max((k for k, part in enumerate(path.parts) if part == ".."), default=0)
-    return Path(os.path.realpath(Path(*path.parts[: last + 1])), *path.parts[last + 1 :])
 
 
 def name_outputs(
@@ -91,34 +84,42 @@ def name_outputs(
         else:
             kind = "LRBD" if reduction.degradation == "blur" else "LRBI"
             stem = re.sub("_(GT|HR)$", "", source.stem) or source.stem
-            folder = Path(_name_whole(source).parent.name, scale)
+            folder = Path(name_whole(source).parent.name, scale)
             lr = out / "LR" / kind / folder / f"{stem}_{kind}_{scale}.{suffix}"
             hr = out / "HR" / folder / f"{stem}_HR_{scale}.{suffix}"
             outputs += [Output(lr, reduction), Output(hr, reduction, cut_hr=True)]
     return outputs
 
 
-def check_names(outputs: Sequence[tuple[Path, Output]]) -> None:
-    """Refuse outputs that would become one file, and those that are a source.
+def check_names(outputs: Sequence[tuple[Path, Output]], layout: str) -> None:
+    """Refuse outputs that would become one file, and those that are a source or would lie among the sources.
 
     Parameters
     ----------
     outputs : sequence of (source, Output)
+    layout : str
+        Of the outputs.
 
     Raises
     ------
     ValueError
         Two pictures with one name, or an output that is a source, by whatever name: even ``--force`` replaces no HR.
+        Or one in the folder of a source: the next run would take it for HR.
     """
-    targets = Targets()
+    targets, folders = Targets(), {os.path.realpath(folder) for folder in {source.parent for source, _ in outputs}}
     sources = {place: source for source, _ in outputs for place in _find_places(source)}
-    for source, output in outputs:
+    for _, output in outputs:
         if hr := next((sources[place] for place in _find_places(output.path) if place in sources), None):
             raise ValueError(f"{output.path} is the HR picture {hr} itself; name another --out")
+    for source, output in outputs:
+        if os.path.realpath(output.path.parent) in folders:
+            raise ValueError(f"{output.path} would lie among the HR pictures; name another --out")
         if (other := targets.take(output.path, source)) not in (None, source):
+            apart = "take --layout rcan, which keeps folders apart"
+            if layout == "rcan":
+                apart = "give each folder an --out of its own"
             raise ValueError(
-                f"{other} and {source} would both become {output.path}; rename or leave out one, "
-                "or take --layout rcan, which keeps folders apart"
+                f"{other} and {source} would both become {output.path}; rename or leave out one, or {apart}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,11 +74,11 @@ def plan_lr(
         raise NotADirectoryError(f"{file} is a file; name a folder with --out")
     sources = list_sources([hr] if isinstance(hr, (str, Path)) else hr)
     named = {source: name_outputs(source, out, chosen, layout, format) for source in sources}
-    check_names([(source, output) for source, outputs in named.items() for output in outputs])
+    check_names([(source, output) for source, outputs in named.items() for output in outputs], layout)
 
     def examine(source: Path) -> Job | str:
         try:
-            return Job(source, _check_picture(source, chosen, format, drop_alpha), tuple(named[source]))
+            return Job(source, _check_picture(source, out, named[source], format, drop_alpha), tuple(named[source]))
         except ImageError as error:
             return note_older(str(error), named[source]) if skip_bad else str(error)
 
@@ -108,12 +108,13 @@ def _list_reductions(given: Sequence[Reduction] | Reduction | float) -> tuple[Re
     return chosen
 
 
-def _check_picture(source: Path, reductions: Sequence[Reduction], name: str, drop_alpha: bool) -> Header:
+def _check_picture(source: Path, out: Path, outputs: Sequence[Output], name: str, drop_alpha: bool) -> Header:
     """The head of a picture; ImageError where it cannot be reduced so."""
-    try:
-        source.name.encode()  # the journal says it in UTF-8
+    reductions = [output.reduction for output in outputs]
+    try:  # the journal says these in UTF-8; in some layouts the source's folder is a part of them
+        "".join([source.name, *(str(output.path.relative_to(out)) for output in outputs)]).encode()
     except UnicodeEncodeError:
-        raise ImageError(f"{str(source)!a}: the name is not UTF-8; rename the file") from None
+        raise ImageError(f"{str(source)!a}: the name, or its folder's, is not UTF-8; rename it") from None
     header = read_header(source)
     if header.alpha and not drop_alpha:
         raise ImageError(f"{source}: has transparency, which LR pictures have not; leave it out, or take --drop-alpha")
@@ -121,7 +122,8 @@ def _check_picture(source: Path, reductions: Sequence[Reduction], name: str, dro
     if small:
         raise ImageError(f"{source}: {header.width}x{header.height} pixels are too few for scale {small[0]}")
     try:
-        check_format(name, header)
+        colour = header.colour and any(o.cut_hr or o.reduction.channel == "rgb" for o in outputs)
+        check_format(name, replace(header, colour=colour))
     except ValueError as error:
         raise ImageError(f"{source}: {error}") from None
     return header

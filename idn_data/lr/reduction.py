@@ -79,8 +79,8 @@ class Reduction:
 
     @property
     def label(self) -> str:
-        """The scale as names say it: ``4``, ``2.5``."""
-        return f"{self.scale:g}"
+        """The scale as names say it, ``4``, ``2.5``; with all its digits where it has more than six."""
+        return short if float(short := f"{self.scale:g}") == self.scale else repr(self.scale)
 
     def settings(self) -> dict[str, Any]:
         """The settings that have an effect."""

@@ -30,6 +30,7 @@ class Preparation:
     ----------
     crop : str
         "none": cut at the bottom and the right to a multiple of the scale, where that has an effect; "not cut";
+        "by size": not cut, and reduced to LR's very size, which may be another scale for each axis;
         "cut at the top and the left"; "cut around the centre"; "LR is a part": reduced whole, then cut;
         "HR is a part": cut, then reduced.
     channel : str
@@ -47,7 +48,7 @@ class Preparation:
         hr = convert_channel(picture.hr, self.channel)
         if self.shift != (0, 0):
             hr = move(hr, self.shift)
-        if self.crop == "not cut" or scale != int(scale):
+        if self.crop in ("not cut", "by size") or scale != int(scale):
             return hr
         step = int(scale)
         if self.crop == "LR is a part":
@@ -76,9 +77,8 @@ class Trial:
         if self.preparation.channel != "rgb":
             parts.append(f"of {self.preparation.channel.upper() if self.preparation.channel == 'y' else 'grey'}")
         if self.preparation.crop != "none":
-            parts.append(
-                f"HR {self.preparation.crop}" if "part" not in self.preparation.crop else self.preparation.crop
-            )
+            crop = self.preparation.crop
+            parts.append(crop if "part" in crop or crop == "by size" else f"HR {crop}")
         return ", ".join(parts + ([f"then a JPEG ({self.jpeg})"] if self.jpeg else []))
 
 
@@ -103,7 +103,7 @@ def list_preparations(pictures: Sequence[Picture], scale: float, channels: Seque
         if all(p.hr_size == (int(scale) * p.size[0], int(scale) * p.size[1]) for p in pictures):
             others = []
     else:
-        usual, others = "not cut", []
+        usual, others = "not cut", ["by size"]
     return [[Preparation(usual, c) for c in channels], [Preparation(o, c) for o in others for c in channels]]
 
 
@@ -141,7 +141,7 @@ class Bench:
             hr, lr, size = hr[: step * rows, : step * columns], lr[:rows, :columns], (rows, columns)
             stops = [n if n <= CORNER else CORNER for n in size]
             part = slice(part[0].start, min(part[0].stop, stops[0])), slice(part[1].start, min(part[1].stop, stops[1]))
-        made = trial.candidate.make(hr, size, self.scale)
+        made = trial.candidate.make(hr, size, math.inf if crop == "by size" else self.scale)  # no scale has that size
         if crop == "LR is a part":
             (top, left), (height, width) = picture.offset, picture.size
             made = made[top : top + height, left : left + width]

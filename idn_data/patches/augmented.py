@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 def check_names(images: Path | str, folder: Path, skip_bad: bool = False) -> None:
     """Raise ValueError if two images would have augmented files of one name in a folder, before any is decoded.
 
-    With `skip_bad`, one of the two may be left out: then `save_augmented` knows more.
+    With `skip_bad`, one of the two may be left out: then `save_augmented` knows more. ValueError also for the folder
+    of the images itself, where the next run would take the variants for images.
     """
+    if folder.exists() and folder.samefile(images):
+        raise ValueError(f"{folder} is the folder of the images; save their variants to another")
     if not skip_bad:
         check_outputs(list_images(images), partial(_name_variants, folder))
 

@@ -188,10 +188,8 @@ class PatchFile:
             The file holds no checksums.
         """
         if not self.checked:
-            raise PatchFileError(
-                f"{self.path}: holds no checksums: made by an older idn, or another program; "
-                "--against-images compares with the images"
-            )
+            advice = "; --against-images compares with the images" if "seed" in self.attributes else ""
+            raise PatchFileError(f"{self.path}: holds no checksums: made by an older idn, or another program{advice}")
         starts = range(0, self.count, self.step)
 
         def examine(first: int) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idn_data.images.sets import say_root
 from idn_data.patches.patchfile import PatchFile, PatchFileError
 from idn_data.patches.recipe import SCALES, STAGES, Recipe, Stage, name_shard
 
@@ -67,7 +68,7 @@ def find_patch_files(
         return present[0]
     if not present:
         wanted = f"--scale {scale or 4} --stage {stage or 'pretrain'}"
-        raise FileNotFoundError(f"no patch file in {folder}; make one with: idn make-train {wanted}")
+        raise FileNotFoundError(f"no patch file in {folder}; make one with: idn make-train {wanted}{say_root(root)}")
     choices = "; ".join(f"--scale {s} --stage {t}" for _, s, t in present)
     raise ValueError(f"several patch files in {folder}; choose one with {choices}, or name it with --data")
 

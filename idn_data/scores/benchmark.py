@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from idn_data.atomic import check_target, write_whole
-from idn_data.images.sets import read_published
+from idn_data.images.sets import read_published, read_registry
 from idn_data.matlab.weights import check_boundary
 from idn_data.scores.colour import check_protocols, upscale_pair
 from idn_data.scores.protocols import DEFAULT_PROTOCOLS, ProtocolName, find_protocol, score
@@ -111,6 +111,7 @@ def evaluate(
     """
     if boundary is not None:
         check_boundary(boundary)
+    protocols = tuple(dict.fromkeys(protocols))  # each once
     borders = {name: boundary or find_protocol(name).boundary for name in protocols}
     check_protocols(method, protocols)
     check_sizes(test_set, scale, protocols)
@@ -149,7 +150,7 @@ def _average(
 ) -> Score:
     """Means of one protocol over the images, beside what was published."""
     mine, rule = [r for r in rows if r.protocol == protocol], find_protocol(protocol)
-    published = find_published(test_set.name, scale, method.name, protocol)
+    published = find_published(test_set.name, scale, method.name, protocol, len(mine))
     return Score(
         set=test_set.name,
         scale=scale,
@@ -213,6 +214,9 @@ def evaluate_sets(
     borders = {boundary or find_protocol(name).boundary for name in protocols}
     work = [(method, test_set, scale) for test_set in test_sets for method, scales in methods for scale in scales]
     if save_to:
+        for test_set in test_sets:
+            if save_to.exists() and save_to.samefile(test_set.folder):
+                raise ValueError(f"{save_to} holds the images of {test_set.name}; save SR to another folder")
         targets = [path for job in work for path in name_results(*job, save_to)]
         for path in targets:
             check_target(path, force)
@@ -267,10 +271,15 @@ def save_results(
     return paths
 
 
-def find_published(name: str, scale: int, method: str, protocol: ProtocolName) -> tuple[float, float] | None:
+def find_published(
+    name: str, scale: int, method: str, protocol: ProtocolName, images: int
+) -> tuple[float, float] | None:
     """PSNR and SSIM published in a protocol: of the method by its name, else of IDN; None if there are none.
 
+    They are of the whole set: none stand beside the mean of another number of images.
     A network stands beside IDN (TensorFlow) fine-tuned in the float protocol, beside IDN (Original) in "uint8".
     """
     row = find_protocol(protocol).find_row(method)
-    return None if row is None else read_published().get((name, scale, row))
+    if row is None or images != len(read_registry().get(name, ())):
+        return None
+    return read_published().get((name, scale, row))

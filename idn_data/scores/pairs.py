@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from idn_data.images.decode import list_images
 from idn_data.images.pairs import LAYOUT_WORDS, group_by_name, strip_name
 from idn_data.images.sets import TEST_SETS
+from idn_data.namesakes import name_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,9 +91,9 @@ def group_pictures(paths: Sequence[Path | str], methods: Sequence[str] = ()) -> 
     groups: dict[Path, list[Path]] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            groups.setdefault(path.resolve(), []).extend(list_images(path))
+            groups.setdefault(name_whole(path), []).extend(list_images(path))  # a link has a name too
         elif path.is_file():
-            groups.setdefault(path.resolve().parent, []).append(path)
+            groups.setdefault(name_whole(path).parent, []).append(path)
         else:
             raise FileNotFoundError(f"no such picture or folder: {path}; name the folder of the SR pictures")
     names = [next((p.name for p in (f, *f.parents) if not _says_nothing(p.name)), f.name) for f in groups]

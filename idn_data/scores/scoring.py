@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idn_data.images.decode import list_images, read_image
-from idn_data.images.opening import open_picture
+from idn_data.images.opening import find_size, open_picture
 from idn_data.images.sets import TEST_SETS, read_published, read_registry
 from idn_data.matlab.color import rgb2y
+from idn_data.namesakes import name_whole
 from idn_data.scores.pairs import Pair, PairError, Pairing, group_pictures, pair_pictures
 from idn_data.scores.protocols import ProtocolName, find_protocol, score
 from idn_data.workers import count_workers, map_in_order
@@ -135,9 +136,11 @@ def _find_faults(pair: Pair, scale: float, crop_gt: bool) -> list[str]:
     faults, sizes = [], []
     for path in (pair.sr, pair.gt):
         with open_picture(path) as picture:
-            sizes.append((picture.height, picture.width))
+            sizes.append(find_size(picture))
             if picture.mode in _DEEP or ";16" in str(getattr(picture, "tile", "")):
                 faults.append(f"{path}: more than 8 bits; scores are of 8-bit pictures; save it with 8 bits")
+    if pair.sr.samefile(pair.gt):
+        faults.append(f"{pair.sr}: is SR and GT at once; name the folder of SR first, that of GT by --gt")
     (h, w), (gh, gw) = sizes
     if (h, w) == (gh, gw) or (crop_gt and 0 <= gh - h < scale and 0 <= gw - w < scale):
         return faults
@@ -150,7 +153,7 @@ def _name_set(truth: Sequence[Path]) -> str:
     """The known set that the GT pictures are by their names, else the folder's name."""
     names = {path.name for path in truth}
     known = (name for name, files in read_registry().items() if name in TEST_SETS and names <= set(files))
-    return next(known, truth[0].resolve().parent.name)
+    return next(known, name_whole(truth[0]).parent.name)  # of a link, its own folder
 
 
 def score_plan(
@@ -185,6 +188,7 @@ def score_plan(
         A picture that cannot be decoded, or is too small for a protocol: the message names it.
     """
     found: list[MethodScore] = []
+    protocols = list(dict.fromkeys(protocols))  # each once
     threads = count_workers(workers)
     size = math.floor(plan.scale)
     for pairing in plan.pairings:
@@ -207,7 +211,7 @@ def score_plan(
             if progress:
                 progress(f"scoring {pairing.method}", done, len(pairing.pairs))
         found += [_average(rows, name, pairing.method, plan, border) for name in protocols]
-    return sorted(found, key=lambda s: list(protocols).index(s.protocol))
+    return sorted(found, key=lambda s: protocols.index(s.protocol))
 
 
 def _average(
@@ -268,9 +272,14 @@ def _take_y(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find_published_rows(scores: Sequence[MethodScore]) -> list[MethodScore]:
-    """The published figures of the same set, scale and protocols, as rows of their own; only beside whole sets."""
+    """The published figures of the same set, scale and protocols, as rows of their own.
+
+    Only beside whole sets, and borders that are the protocols' own.
+    """
     held, registry, rows = read_published(), read_registry(), []
     if any(s.images != len(registry.get(s.set, ())) for s in scores):
+        return []
+    if any(s.border != find_protocol(s.protocol).border(math.floor(s.scale)) for s in scores):
         return []
     for first in {(s.set, s.scale, s.protocol): s for s in scores}.values():
         for method in find_protocol(first.protocol).published:

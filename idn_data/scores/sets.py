@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idn_data.images.decode import list_images, read_image
-from idn_data.images.opening import open_picture
+from idn_data.images.opening import find_size, open_picture
 from idn_data.images.sets import TEST_SETS, find_set, recognise_set
 from idn_data.images.sources import digest_sources, read_folder
+from idn_data.namesakes import name_whole
 from idn_data.scores.pairs import PairError, pair_pictures
 from idn_data.scores.protocols import ProtocolName, check_size
 from idn_data.scores.testset import TestPair, list_test_names, list_test_pairs, make_test_pair, replace_lr
@@ -100,7 +101,7 @@ def attach_lr(test_set: TestSet, folder: Path, scale: int) -> TestSet:
     lr, faults = tuple(by_gt[path] for path in test_set.paths), []
     for path, small, (gh, gw) in zip(test_set.paths, lr, test_set.sizes, strict=True):
         with open_picture(small) as picture:
-            h, w = picture.height * scale, picture.width * scale
+            h, w = (scale * n for n in find_size(picture))
         if not (0 <= gh - h < scale and 0 <= gw - w < scale):
             faults.append(f"{small}: times {scale} it is {h}x{w}, {path.name} is {gh}x{gw}")
     if faults:
@@ -132,7 +133,7 @@ def open_set(name: str, root: Path, workers: int | None = None, progress: Progre
         return TestSet(mat_folder.name, mat_folder, whole.hexdigest(), False, True, tuple(mats))
     known, paths = recognise_set(sources), tuple(s.path for s in sources)
     digest, sizes = digest_sources(sources), tuple((s.height, s.width) for s in sources)
-    return TestSet(known or folder.resolve().name, folder, digest, known is not None, False, paths, sizes)
+    return TestSet(known or name_whole(folder).name, folder, digest, known is not None, False, paths, sizes)
 
 
 def check_set_names(test_sets: Sequence[TestSet]) -> None:

@@ -111,7 +111,7 @@ def _rename_methods(plan: ScorePlan) -> ScorePlan:
 
 def _convert(mine: MethodScore, test_set: TestSet, scale: int) -> Score:
     """The score of pictures as one of a method on the set."""
-    published = find_published(test_set.name, scale, mine.method, mine.protocol)
+    published = find_published(test_set.name, scale, mine.method, mine.protocol, mine.images)
     rule = find_protocol(mine.protocol)
     return Score(
         set=test_set.name, scale=scale, method=mine.method, protocol=mine.protocol, images=mine.images,

@@ -239,17 +239,21 @@ def _format_curves(trained: Sequence[tuple[int, Run]], scores: Scores, scale: in
         notes.append("The runs were validated in different protocols: float, and y of networks for RGB.")
     if name is not None:
         (kind,) = kinds
-        levels["bicubic"] = scores[name, scale, BICUBIC.name, kind].psnr
+        bicubic = scores[name, scale, BICUBIC.name, kind]
+        levels["bicubic"] = bicubic.psnr
         for protocol in (FLOAT, UINT8) if kind == "float" else ():
-            if (row := protocol.network) and (published := find_published(name, scale, row, protocol.name)):
-                levels[row] = published[0]
+            network = protocol.network
+            if network and (published := find_published(name, scale, network, protocol.name, bicubic.images)):
+                levels[network] = published[0]
     elif scores:
         notes.append("No lines of reference: the runs were not validated on one and the same of the sets above.")
     if UINT8.network in levels:
         notes.append("Validation is in the float protocol; IDN (Original) was published in the other one.")
     recipes = [run.facts["recipe"] if isinstance(run.facts.get("recipe"), dict) else {} for _, run in trained]
-    if len({(str(recipe.get("loss")), str(recipe.get("data"))) for recipe in recipes}) > 1:
+    if len({tuple(str(recipe.get(name)) for name in ("loss", "last_loss", "data")) for recipe in recipes}) > 1:
         notes.append("The losses are of different kinds or patches, and do not compare.")
+    if any(recipe.get("last_loss") for recipe in recipes):
+        notes.append("A loss changes its kind where a run's last steps begin.")
     keys = []
     for k, run in trained:
         psnrs = [p.psnr for p in run.points if p.psnr is not None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from idn_data.namesakes import name_whole
 from idn_data.patches.recipe import SCALES
 from idn_data.scores.methods import BICUBIC
 from idn_train.metrics import read_rows
@@ -102,11 +103,11 @@ def read_runs(
 def _name_run(path: Path, said: Mapping[str, Any]) -> str:
     """A folder's name; or what the file calls itself, else its own name."""
     if path.is_dir():
-        name = path.resolve().name
+        name = name_whole(path).name
     else:
         name = str(said.get("name") or path.stem)
         if name in ("best", "final"):
-            name = f"{path.resolve().parent.name} {name}"
+            name = f"{name_whole(path).parent.name} {name}"
     return tidy_name(name) or "network"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import warnings
 import zlib
@@ -192,6 +193,14 @@ def test_exif_orientation_is_not_applied(tmp_path: Path, suffix: str, orientatio
     got = read_image(turned)
     assert got.shape == COLOUR.shape
     assert (got == plain).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    """It would take for ever."""
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a\.png: neither a file nor a folder, but a pipe or a device; name a file"):
+        read_image(tmp_path / "a.png")
 
 
 def test_first_of_several_frames(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from support.drawing import draw_photo
 from support.lrmakers import QUICK, Case
 
+from cli import main
 from idn_data import identify
 from idn_data.images.decode import read_image
 from idn_data.images.exact import write_exact
@@ -88,6 +90,29 @@ def test_hr_that_was_not_cut_or_cut_elsewhere(tmp_path: Path) -> None:
     ):
         verdict = compare(tmp_path, lr, hr).verdict
         assert (verdict.maker, verdict.crop, verdict.command) == ("matlab", crop, None), verdict.text
+
+
+@pytest.mark.parametrize("size", [(43, 85), (50, 75), (77, 115), (33, 98)])
+def test_a_size_in_place_of_a_scale(tmp_path: Path, size: tuple[int, int]) -> None:
+    """MATLAB's imresize(HR, [h w]) has a scale for each axis, which make-lr has not."""
+    hr = draw_photo(100, 200, 4) if size == (43, 85) else draw_photo(256, 384, 4)[: 131 if size[0] == 33 else 256]
+    verdict = compare(tmp_path, imresize(hr, size=size), hr).verdict
+    assert (verdict.maker, verdict.crop, verdict.differing, verdict.command) == ("matlab", "by size", 0, None)
+    assert ", by size, x" in verdict.text
+
+
+def test_a_scale_is_said_with_all_its_digits(tmp_path: Path) -> None:
+    hr = draw_photo(256, 384, 4)
+    (hr_folder := tmp_path / "hr").mkdir()
+    opaque = np.full((256, 384, 1), 255, np.uint8)
+    write(hr_folder, np.concatenate([hr, opaque], axis=2))
+    lr = write(tmp_path / "lr", imresize(hr, size=(96, 144)))
+    words = (identify(lr, hr_folder).verdict.command or "").split()
+    assert words[words.index("--scale") + 1] == repr(256 / 96) and words[-1] == "--drop-alpha"
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    result = CliRunner().invoke(main, words[1:])
+    assert result.exit_code == 0, result.output
+    assert (read_image(tmp_path / "again" / "a.png") == read_image(lr)).all()
 
 
 def test_a_part(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,40 @@ def test_an_hr_is_never_replaced(photos: Path) -> None:
     with pytest.raises(ValueError, match=r"street\.png is the HR picture .*street\.png itself; name another --out"):
         make_lr(photos, photos, 2, force=True)
     assert hash_tree(photos) == before
+
+
+def test_lr_does_not_lie_among_hr(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    for out in (photos, tmp_path / "link"):
+        with pytest.raises(ValueError, match=r"water\.tif would lie among the HR pictures; name another --out"):
+            plan_lr(photos / "water.png", out, 2, format="tif")
+    assert plan_lr(photos / "water.png", photos, 2, layout="div2k").jobs
+
+
+def test_a_layout_is_not_advised_to_those_who_have_it(photos: Path, tmp_path: Path) -> None:
+    for name in ("S1", "S2"):
+        shutil.copytree(photos, tmp_path / name / "HR")
+    with pytest.raises(ValueError, match=r"rename or leave out one, or give each folder an --out of its own$"):
+        plan_lr([tmp_path / "S1" / "HR", tmp_path / "S2" / "HR"], tmp_path / "out", 2, layout="rcan")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_a_folder_that_is_not_utf8(photos: Path, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/hr\xff"))
+    photos.rename(folder)
+    with pytest.raises(BadImagesError) as caught:
+        plan_lr(folder, tmp_path / "lr", 2, layout="rcan")
+    assert all(line.endswith("the name, or its folder's, is not UTF-8; rename it") for line in caught.value.lines)
+    assert len(plan_lr(folder, tmp_path / "lr", 2).jobs) == 5
+
+
+def test_y_of_16_bit_colour_fits_into_a_tiff(tmp_path: Path) -> None:
+    write_exact(np.zeros((8, 8, 3), np.uint16), tmp_path / "a.png")
+    plan = plan_lr(tmp_path / "a.png", tmp_path / "lr", choose_reduction(2, channel="y"), format="tif")
+    assert len(plan.jobs) == 1
+    with pytest.raises(BadImagesError) as caught:
+        plan_lr(tmp_path / "a.png", tmp_path / "lr", 2, format="tif")
+    assert "tif cannot hold 16-bit colour; take --format png" in caught.value.lines[0]
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])

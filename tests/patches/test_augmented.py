@@ -36,6 +36,8 @@ def test_save_augmented_refuses_equal_stems(photos: Path, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=message):
         check_names(photos, tmp_path)
     check_names(photos, tmp_path, skip_bad=True)
+    with pytest.raises(ValueError, match="photos is the folder of the images; save their variants to another"):
+        check_names(photos, photos, skip_bad=True)
     twice = (*made.sources, replace(made.sources[0], path=photos / "harbour.tif"))
     with pytest.raises(ValueError, match=message):
         save_augmented(twice, tmp_path / "aug")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def make_file(photos: Path, path: Path, **given: Any) -> list[Path]:
 
 def test_the_one_file_there_is(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make one with: idn make-train --scale 4 --stage pretrain"):
+        find_patch_files([], None, None, tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"--stage pretrain --data-root {re.escape(str(tmp_path))}$"):
         find_patch_files([], None, None, tmp_path)
     first = make_file(photos, tmp_path / "train_data" / "idn_train_x4.h5")
     assert find_patch_files([], None, None, tmp_path) == (first, 4, "pretrain")

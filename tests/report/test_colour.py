@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,5 +51,6 @@ def test_networks_for_rgb_alone(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_beside_pictures_of_others(pictures: Path, tmp_path: Path) -> None:
-    page = report_pictures([pictures], open_set(str(pictures), tmp_path), 4, [(RGB, COLOUR)])
+    shutil.copytree(pictures, tmp_path / "sr")
+    page = report_pictures([tmp_path / "sr"], open_set(str(pictures), tmp_path), 4, [(RGB, COLOUR)])
     assert "Float protocol" in page and "<b>rgb</b>: net.py:Net&lt;b&gt; ×4" in page

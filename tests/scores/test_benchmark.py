@@ -94,7 +94,7 @@ def test_mat_files_of_a_real_set_alone(data_root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "scale"), list(PUBLISHED))
 def test_published_numbers_are_at_hand(name: str, scale: int) -> None:
-    found = find_published(name, scale, "bicubic", "float")
+    found = find_published(name, scale, "bicubic", "float", COUNTS[name])
     assert found is not None
     assert (f"{found[0]:.2f}", f"{found[1]:.4f}") == PUBLISHED[name, scale]
 
@@ -104,7 +104,23 @@ def test_published_numbers_are_at_hand(name: str, scale: int) -> None:
     [("Set5", 2, "bicubic", "uint8"), ("Set5", 5, "bicubic", "float"), ("holiday", 2, "bicubic", "float")],
 )
 def test_nothing_is_compared_with_another_protocol_or_set(name: str, scale: int, method: str, protocol: str) -> None:
-    assert find_published(name, scale, method, protocol) is None  # type: ignore[arg-type]
+    assert find_published(name, scale, method, protocol, 5) is None  # type: ignore[arg-type]
+
+
+def test_nothing_published_stands_beside_a_part_of_a_set(tmp_path: Path) -> None:
+    assert find_published("Set5", 3, "bicubic", "float", 4) is None
+    (tmp_path / "Set5").mkdir()
+    for count, name in enumerate("abcde", 1):
+        Image.fromarray(draw_photo(24, 24, 0)).save(tmp_path / "Set5" / f"{name}.png")
+        (score,), _ = evaluate(BICUBIC, open_set(str(tmp_path / "Set5"), tmp_path), 3, ("float", "float"))
+        assert (score.images, score.published_psnr) == (count, 30.40 if count == 5 else None)
+    with pytest.raises(ValueError, match=r"Set5 holds the images of Set5; save SR to another folder"):
+        evaluate_sets([(BICUBIC, (3,))], [open_set(str(tmp_path / "Set5"), tmp_path)], save_to=tmp_path / "Set5")
+
+
+def test_a_set_is_called_by_the_link_that_names_it(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").symlink_to(photos)
+    assert open_set(str(tmp_path / "mine"), tmp_path).name == "mine"
 
 
 # --- rows ---

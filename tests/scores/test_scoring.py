@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from support.drawing import draw_photo
 
 from cli import main
 from idn_data import score_pictures
+from idn_data.images.decode import read_image
 from idn_data.matlab.classes import im2double
 from idn_data.matlab.color import rgb2y
 from idn_data.scores.pairs import PairError
@@ -134,8 +136,9 @@ def test_jpeg_is_scored_with_a_word(folders: Path) -> None:
 
 def test_too_small_names_the_picture(tmp_path: Path) -> None:
     small = save(tmp_path / "sr" / "a.png", draw_photo(14, 14, 0))
+    gt = save(tmp_path / "gt" / "a.png", draw_photo(14, 14, 0))
     with pytest.raises(ValueError, match=rf"{small}.*11x11"):
-        score_pictures(small, small, 4)
+        score_pictures(small, gt, 4)
 
 
 def test_methods_may_be_named(folders: Path) -> None:
@@ -189,7 +192,9 @@ def test_published_figures_stand_beside_the_whole_set_alone(tmp_path: Path) -> N
         save(tmp_path / "RCAN" / f"{name}_x4.png", blur(draw_photo(40, 48, 1), 4))
     words = [tmp_path / "RCAN", "--gt", tmp_path / "Set5", "--scale", 4, "--published"]
     assert "RCAN+ (published)" in run(*words)
-    assert "nothing published stands beside: that is of a whole known set" in run(*words, "--protocol", "rgb")
+    for other in (("--protocol", "rgb"), ("--border", "0")):
+        text = run(*words, *other)
+        assert "nothing published stands beside: that is of a whole known set" in text and "(published)" not in text
     (tmp_path / "RCAN" / "baby_x4.png").unlink()
     text = run(*words, "--partial")
     assert "(published)" not in text and "nothing published stands beside" in text
@@ -206,6 +211,54 @@ def test_gt_is_a_known_set_or_is_there(folders: Path) -> None:
     assert "no set or folder 'Set55'; one of 291, Set5, Set14" in text
     with pytest.raises(FileNotFoundError, match=r"no such picture or folder: .*Set55; name the folder of the GT"):
         plan_scores([folders / "good"], [folders / "Set55"], 4)
+
+
+def test_a_known_name_means_the_data_root(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the results of a method on that set, which may lie in the folder one works in."""
+    (folders / "test_data").mkdir()
+    (folders / "gt").rename(folders / "test_data" / "Set5")
+    (folders / "good").rename(folders / "Set5")
+    monkeypatch.chdir(folders)
+    words = ["worse", "--scale", 4, "--data-root", folders, "--gt"]
+    assert run(*words, "Set5") == run(*words, folders / "test_data" / "Set5") != run(*words, "./Set5")
+
+
+def test_sr_is_no_gt(folders: Path) -> None:
+    with pytest.raises(PairError, match="3 pictures cannot be scored; nothing was computed") as caught:
+        plan_scores([folders / "gt"], [folders / "gt"], 4)
+    assert caught.value.lines[0].endswith(
+        "a.png: is SR and GT at once; name the folder of SR first, that of GT by --gt"
+    )
+
+
+def test_links_keep_their_names(folders: Path) -> None:
+    """A column is called as the folder was named, and pictures that lead into a store stay together."""
+    (folders / "RCAN").symlink_to(folders / "good")
+    for number, name in enumerate(("a", "b", "grey")):
+        for folder in (folders / "store" / f"{number}", folders / "annex"):
+            folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folders / "good" / f"{name}_x4.png", folders / "store" / f"{number}" / "KEY")
+        (folders / "annex" / f"{name}.png").symlink_to(folders / "store" / f"{number}" / "KEY")
+    for sr in ([folders / "RCAN"], sorted((folders / "annex").iterdir())):
+        plan = plan_scores(sr, [folders / "gt"], 4)
+        assert [(p.method, len(p.pairs)) for p in plan.pairings] == [(sr[0].name if len(sr) == 1 else "annex", 3)]
+    assert plan_scores([folders / "RCAN"], sorted((folders / "annex").iterdir()), 4).set == "annex"
+
+
+def test_a_protocol_counts_once(folders: Path) -> None:
+    plan = plan_scores([folders / "good"], [folders / "gt"], 4)
+    assert score_plan(plan, ["y", "y", "float"]) == score_plan(plan, ["y", "float"])
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_a_tiff_that_says_it_lies_on_its_side(folders: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = read_image(folders / "gt" / "a.png")
+    save(folders / "tiff" / "a.tif", pixels)
+    Image.fromarray(pixels).save(folders / "tiff" / "a.tif", exif=exif)
+    (score,) = score_plan(plan_scores([folders / "tiff"], [folders / "gt" / "a.png"], 4))
+    assert score.psnr == math.inf
 
 
 def test_two_folders_of_one_name_take_names(folders: Path) -> None:
