@@ -1070,6 +1070,8 @@ def train_command(
     given["channels"] = int(channels) if channels else None
     if channels == "3" and not given["network"]:
         raise click.UsageError("IDN takes Y alone; --channels 3 is for a network of your own: give --network")
+    if preset == "paper" and not (folders or files):
+        folders = (Path("291"),)
     if channels == "3" and (grid or not folders):
         raise click.UsageError(
             "patch files and --grid hold Y alone; with --channels 3 give --images DIR without --grid"
@@ -1081,8 +1083,6 @@ def train_command(
     from idn_train.clock import Cadence
     from idn_train.device import join_processes
 
-    if preset == "paper" and not (folders or files):
-        folders = (Path("291"),)
     pictures = request_pictures(folders, files, scale, (grid, lr_patch, boundary, set_aside, skip_bad), quiet)
     request = session.Request(
         files, pictures, int(scale) if scale else None, stage, preset, folder, init, minutes or 0.0, device, precision,

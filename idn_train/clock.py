@@ -77,7 +77,7 @@ class Clock:
     """
 
     def __init__(self, run: RunState, config: Config, minutes: float, device: torch.device) -> None:
-        self.now = self.validated = self.saved = self.shown = time.monotonic()
+        self.now = self.validated = self.saved = self.shown = time.perf_counter()
         self.pace = math.nan  # seconds a step takes, since the last pause
         self._run, self._limit, self._device = run, 60 * minutes if minutes else math.inf, device
         self._cosine = config.schedule == "cosine"
@@ -89,12 +89,12 @@ class Clock:
 
     def tick(self) -> None:
         """A step is done."""
-        self.now = time.monotonic()
+        self.now = time.perf_counter()
         self.pace = (self.now - self._resumed) / max(1, self._run.step - self._resumed_step)
 
     def count_spent(self) -> float:
         """Seconds of the run until now, with those of earlier sessions."""
-        return self._run.seconds + time.monotonic() - self._began
+        return self._run.seconds + time.perf_counter() - self._began
 
     def count_left(self) -> float:
         """Seconds until the limit, at the last tick; below 0: it is passed."""
@@ -145,7 +145,7 @@ class Clock:
         if due.watch:
             self.shown = self.now
         if due.save:
-            self._resumed, self._resumed_step = time.monotonic(), self._run.step
+            self._resumed, self._resumed_step = time.perf_counter(), self._run.step
             self._pause = self._resumed - self.now if due.validate else self._pause
             self._aside += self._resumed - self.now
             self.saved = self._resumed

@@ -167,11 +167,6 @@ def follow_cosine(done: float, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def loss_at(config: Config, step: int, steps: int) -> Loss:
-    """The loss of a step (from 0) of `steps`."""
-    return config.last_loss if config.last_loss and step >= begin_last(config, steps) else config.loss
-
-
 def name_loss(config: Config) -> str:
     """The loss of a run, for people; both, where there is a last one."""
     return f"{config.loss}, then {config.last_loss}" if config.last_loss else config.loss

@@ -140,10 +140,12 @@ def make_step(
     """
     network, averaged = learner.network, learner.averaged
     device = learner.share.device
-    model: Any = nn.parallel.DistributedDataParallel(network) if world > 1 else network
+    own = isinstance(network, OwnNetwork)
+    model: Any = network
+    if world > 1:  # a network of one's own may leave weights out of a step
+        model = nn.parallel.DistributedDataParallel(network, find_unused_parameters=own)
     if compiled:
         model = torch.compile(model)
-    own = isinstance(network, OwnNetwork)
     kind = loss or config.loss
 
     def advance(lr: Tensor, gt: Tensor) -> Tensor:
@@ -162,9 +164,13 @@ def make_step(
             if own:
                 copy_buffers(averaged.module, network)
             averaged.n_averaged.add_(1)
-        return lost.detach()
+        lost = lost.detach()
+        if world > 1:  # of the whole batch, not of this process's part
+            torch.distributed.all_reduce(lost)
+            lost /= world
+        return lost
 
-    return CapturedStep(advance) if is_captured(device, world, compiled) else advance
+    return CapturedStep(advance) if is_captured(device, world, compiled, config.network) else advance
 
 
 def start_anew(learner: Learner, config: Config, world: int, compiled: bool) -> Advance:
@@ -263,6 +269,10 @@ def _are_alike(a: Any, b: Tensor) -> TypeGuard[Tensor]:
     return isinstance(a, Tensor) and (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
-def is_captured(device: torch.device, world: int, compiled: bool) -> bool:
-    """Whether the step becomes a CUDA graph: on one GPU, compiled."""
-    return compiled and device.type == "cuda" and world == 1
+def is_captured(device: torch.device, world: int, compiled: bool, network: str = "idn") -> bool:
+    """Whether the step becomes a CUDA graph: on one GPU, compiled.
+
+    Not that of a network of one's own: what its forward decides in Python, such as which layers to drop, would be
+    decided once, and repeated in all steps.
+    """
+    return compiled and device.type == "cuda" and world == 1 and network == "idn"

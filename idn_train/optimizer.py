@@ -116,9 +116,10 @@ class Muon(torch.optim.Optimizer):
             stacks.append(torch.stack(alike))  # (layers, groups, outputs, inputs·k·k)
         together = orthogonalize_together if weights[0].is_cuda else lambda each: [orthogonalize(s) for s in each]
         for group, nearest in zip(self.param_groups, together(stacks), strict=True):
-            same = group["params"]
+            same, used = group["params"], [weight for weight in group["params"] if weight.grad is not None]
             steps = nearest * (group["lr"] * 0.2 * max(nearest.shape[-2:]) ** 0.5)
-            torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
+            if used:  # the others had no part in the result, and stay, as Adam's do
+                torch._foreach_mul_(used, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_sub_(same, [step.reshape(same[0].shape) for step in steps])
 
 

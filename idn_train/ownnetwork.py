@@ -112,8 +112,7 @@ def load_network(spec: str, scale: int, channels: int = 1, seed: int = 0) -> Own
     Returns
     -------
     OwnNetwork
-        On the CPU, in training mode, channels last where the network can compute so. Weights without a part in the
-        result, in training and in evaluation mode, are frozen: no optimizer moves them.
+        On the CPU, in training mode, channels last where the network can compute so.
 
     Raises
     ------
@@ -189,9 +188,8 @@ def _try_out(network: OwnNetwork) -> None:
         trial = copy.deepcopy(network)
         _backpropagate(trial, lr)
     check_state(trial.body, network.label)  # what it computes only now, such as a mask, is kept as well
-    for own, tried in zip(network.parameters(), trial.parameters(), strict=True):
-        if own.requires_grad and tried.grad is None:
-            own.requires_grad_(False)
+    if all(parameter.grad is None for parameter in trial.parameters()):
+        raise NetworkError(f"{network.label}: no weight has a part in its result; look at its forward")
 
 
 @torch.no_grad()

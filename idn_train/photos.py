@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ from PIL import Image
 
 from idn_data.images.decode import ImageError, copy_pixels, load_as_stored, read_integers
 from idn_data.images.opening import hush, open_picture
+from idn_data.matlab.classes import im2uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
     ".bmp": "BMP",
@@ -52,17 +55,25 @@ def read_photo(path: Path | str) -> tuple[NDArray[Any], NDArray[np.uint8] | None
         for tag in set(tags) - _TIFF_EXIF:
             del tags[tag]
         exif = tags.tobytes() if isinstance(tags, Image.Exif) and len(tags) else None
+        halved = "LA;16B" in str(getattr(picture, "tile", ""))  # 16-bit grey with alpha, which Pillow opens as RGBA
         picture = load_as_stored(picture)
         exif, icc = exif or picture.info.get("exif"), picture.info.get("icc_profile")
         exif = exif and b"Exif\0\0" + exif.removeprefix(b"Exif\0\0")  # WebP may leave this head out
         extras = {key: value for key, value in {"exif": exif, "icc_profile": icc}.items() if value}
         if picture.mode.startswith("I"):
-            return copy_pixels(picture, read_integers), None, "I;16", extras
-        grey = picture.mode in ("1", "L", "LA", "La")
+            pixels = copy_pixels(picture, read_integers)
+            if "transparency" not in picture.info:
+                return pixels, None, "I;16", extras
+            _LOG.warning("%s: 16-bit grey with transparency, which no result can hold; enlarged in 8 bits", path)
+            shown = pixels != picture.info["transparency"]
+            return im2uint8(pixels / 65535.0), (255 * shown).astype(np.uint8), "LA", extras  # safe: 0 or 255
+        if halved:
+            _LOG.warning("%s: 16-bit grey with transparency, which no result can hold; enlarged in 8 bits", path)
+        grey = halved or picture.mode in ("1", "L", "LA", "La")
         alpha: NDArray[Any] | None = None
         if not grey and picture.mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
             raise ImageError(f"{picture.mode} images are not supported; save it as grey or RGB")
-        kept, base = ("LA", "L") if grey else ("RGBA", "RGB")
+        kept, base = ("LA", "L") if grey and not halved else ("RGBA", "RGB")
         if picture.has_transparency_data:
             alpha = copy_pixels(picture, lambda part: np.array(part.convert(kept).getchannel("A")))
             pixels = copy_pixels(picture, lambda part: np.array(part.convert(kept).convert(base)))
@@ -70,6 +81,8 @@ def read_photo(path: Path | str) -> tuple[NDArray[Any], NDArray[np.uint8] | None
             pixels = copy_pixels(picture, lambda part: np.array(part.convert(base)))
         if picture.mode == "P" and alpha is None and not icc and (pixels == pixels[..., :1]).all():
             grey, pixels = True, np.ascontiguousarray(pixels[..., 0])  # as `read_image` has it
+        if halved:
+            pixels = np.ascontiguousarray(pixels[..., 0])
         return pixels, alpha, ("L" if grey else "RGB") + ("" if alpha is None else "A"), extras
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from idn_train.device import free_memory, is_memory_full
+from idn_train.owncode import NetworkError
+
 if TYPE_CHECKING:
     from idn_train.ownnetwork import OwnNetwork
 
@@ -17,7 +20,7 @@ CORE = 24  # side of the tiles that are compared; even, as tiles begin at even p
 EQUAL = 1e-5  # of [0, 1]: below a hundredth of an 8-bit step
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: a network may keep what it makes here, and train on with it
 def measure_reach(network: OwnNetwork) -> int | None:
     """The least surroundings, in LR pixels, with which a tile equals that part of the whole picture.
 
@@ -41,7 +44,10 @@ def _equals(network: OwnNetwork, image: torch.Tensor, whole: torch.Tensor, at: i
     """Whether the tile at row and column `at`, with its surroundings, gives that part of the whole."""
     first, s = max(0, at - reach), network.scale
     around = slice(first, at + CORE + reach)
-    tile = network.predict_residual(image[..., around, around])
+    try:
+        tile = network.predict_residual(image[..., around, around])
+    except NetworkError:  # some take no tile so small
+        return False
     own, there = slice(s * (at - first), s * (at - first + CORE)), slice(s * at, s * (at + CORE))
     return bool((tile[..., own, own] - whole[..., there, there]).abs().max() < EQUAL)
 
@@ -49,7 +55,16 @@ def _equals(network: OwnNetwork, image: torch.Tensor, whole: torch.Tensor, at: i
 def find_reach(network: OwnNetwork) -> int:
     """`measure_reach`, once for a network; 64 with a word in the log where tiles can only come near the whole."""
     if network.reach is None:
-        network.reach = measure_reach(network)
+        try:
+            network.reach = measure_reach(network)
+        except RuntimeError as error:
+            if not is_memory_full(error):
+                raise
+            free_memory(next(network.parameters()).device)
+            network.reach = TRIED[-1]
+            _LOG.warning(
+                "%s: not enough memory to tell how far it looks; %d pixels around each tile", network.label, TRIED[-1]
+            )
         if network.reach is None:
             network.reach = TRIED[-1]
             _LOG.warning(

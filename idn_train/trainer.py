@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from idn_train.clock import Cadence, Clock
-from idn_train.config import begin_last, loss_at, schedule_at
+from idn_train.config import begin_last, schedule_at
 from idn_train.device import agree
 from idn_train.learner import is_captured, make_learner, make_step, start_anew, try_step
 from idn_train.runstate import ENDLESS, RunState, TrainingError
@@ -102,11 +102,11 @@ def train(
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device, per_epoch = patches.device, len(patches) // config.batch
 
-    learner = make_learner(config, device, init, is_captured(device, world, compiled))
+    learner = make_learner(config, device, init, is_captured(device, world, compiled, config.network))
     check_fit(config, patches, world, learner.network)
     run = RunState(folder, config, patches, init, minutes, learner)
     run.begin(device, restart, hooks.validated_on)
-    losses = Losses(loss_at(config, run.step, run.steps))
+    losses = Losses(run.loss)
     step = make_step(learner, config, losses.kind, world=world, compiled=compiled)
     clock, cadence = Clock(run, config, minutes, device), cadence.settle(per_epoch)
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
@@ -140,7 +140,7 @@ def train(
                 if hooks.record:
                     hooks.record(run.rows, learner.kept)
             if due.save and rank == 0:
-                run.save(clock.count_spent())
+                run.save(clock.count_spent(), losses.kind)
             clock.resume(due)
             if stopped or run.step >= run.steps:
                 break
@@ -196,8 +196,9 @@ def take_status(run: RunState, clock: Clock, config: Config, loss: float, rate: 
     -------
     Status
     """
-    speed, left = config.batch / clock.pace, clock.foresee()
-    steps = run.steps if run.steps < ENDLESS else run.step + int(left / clock.pace)  # until they are measured
+    pace = max(clock.pace, 1e-9)  # a clock may not have moved on
+    speed, left = config.batch / pace, clock.foresee()
+    steps = run.steps if run.steps < ENDLESS else run.step + int(left / pace)  # until they are measured
     return Status(run.step, steps, loss, rate * config.rate, speed, left, psnr, run.best)
 
 

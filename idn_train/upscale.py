@@ -69,7 +69,7 @@ def _upscale_bicubic(network: Network, image: Tensor, alpha: Tensor | None) -> T
     return torch.where(weight > LEAST_ALPHA, seen / weight.clamp_min(LEAST_ALPHA), plain)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: a network may keep what it makes here, and train on with it
 def _upscale_tile(network: Network, image: Tensor, alpha: Tensor | None, self_ensemble: bool) -> Tensor:
     """Y, grey or RGB in float32, (C, 1, h, w) with C = 1 or 3, to (C, 1, s·h, s·w); not clipped.
 

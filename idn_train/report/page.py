@@ -250,7 +250,7 @@ def _format_curves(trained: Sequence[tuple[int, Run]], scores: Scores, scale: in
     if UINT8.network in levels:
         notes.append("Validation is in the float protocol; IDN (Original) was published in the other one.")
     recipes = [run.facts["recipe"] if isinstance(run.facts.get("recipe"), dict) else {} for _, run in trained]
-    if len({tuple(str(recipe.get(name)) for name in ("loss", "last_loss", "data")) for recipe in recipes}) > 1:
+    if len({tuple(str(recipe.get(name) or "") for name in ("loss", "last_loss", "data")) for recipe in recipes}) > 1:
         notes.append("The losses are of different kinds or patches, and do not compare.")
     if any(recipe.get("last_loss") for recipe in recipes):
         notes.append("A loss changes its kind where a run's last steps begin.")

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 import warnings
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.pngfiles import write_png
 
 from idn_data.images.decode import ImageError, list_images, read_image, read_y
 from idn_data.images.opening import MAX_PIXELS
@@ -33,21 +32,6 @@ if TYPE_CHECKING:
 RNG = np.random.default_rng(40)
 GREY = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)
-
-
-def write_png(path: Path, width: int, height: int, depth: int, kind: int, rows: bytes) -> Path:
-    """A PNG chunk by chunk; kind: 0 grey, 2 RGB, 4 grey and alpha, 6 RGB and alpha; rows without filter bytes."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    size = len(rows) // height
-    raw = b"".join(b"\0" + rows[k * size : (k + 1) * size] for k in range(height))
-    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
-    )
-    return path
 
 
 def save(path: Path, picture: Image.Image | NDArray[Any], **how: Any) -> Path:

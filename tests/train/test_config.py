@@ -11,7 +11,7 @@ import pytest
 
 from cli import main
 from idn_data.patches.recipe import Stage
-from idn_train.config import Config, Preset, begin_last, loss_at, make_config, name_loss, schedule_at
+from idn_train.config import Config, Preset, begin_last, make_config, name_loss, schedule_at
 
 PLAIN = Config(4)
 
@@ -164,8 +164,8 @@ def test_the_rates_before_and_in_the_last_steps() -> None:
 
 def test_the_last_steps_may_have_a_loss_of_their_own() -> None:
     paper = make_config(4, "pretrain", "paper")
-    assert [loss_at(paper, k, 100) for k in (0, 74, 75, 99)] == ["l1", "l1", "log-l2", "log-l2"]
+    assert (begin_last(paper, 100), paper.loss, paper.last_loss) == (75, "l1", "log-l2")
     assert name_loss(paper) == "l1, then log-l2"
     plain = make_config(4, "pretrain", "paper", loss="l2")  # who names a loss means all steps
-    assert [loss_at(plain, k, 100) for k in (0, 99)] == ["l2", "l2"] and name_loss(plain) == "l2"
+    assert begin_last(plain, 100) == 100 and name_loss(plain) == "l2"
     assert make_config(4, "pretrain", "paper", schedule="steps").last_loss == ""

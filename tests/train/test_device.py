@@ -21,6 +21,7 @@ from idn_train.device import (
     supports_float64,
 )
 from idn_train.graph import EAGER, CapturedStep
+from idn_train.learner import is_captured
 
 CPU = torch.device("cpu")
 
@@ -86,6 +87,13 @@ def test_a_named_gpu_is_the_current_one(gpus: Gpus) -> None:
     with join_processes(choose_device("cuda:2")) as rank:
         assert (rank, gpus.current) == (0, 2)
     assert gpus.current == 0
+
+
+def test_only_idns_step_becomes_a_graph() -> None:
+    """What a network of one's own decides in Python would be decided once for all steps."""
+    cuda = torch.device("cuda")
+    assert is_captured(cuda, 1, True) and not is_captured(cuda, 2, True) and not is_captured(cuda, 1, False)
+    assert not is_captured(cuda, 1, True, "net.py:Net") and not is_captured(torch.device("cpu"), 1, True)
 
 
 def test_a_step_is_captured_on_the_gpu_of_its_tensors(gpus: Gpus) -> None:

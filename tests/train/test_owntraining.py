@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -91,11 +92,108 @@ def test_what_a_training_skips_at_first_is_trained_and_kept(tmp_path: Path, muon
     assert not np.array_equal(whole["late.weight"], load_network(spec, 2).body.late.weight.detach().numpy())
 
 
-def test_what_has_no_part_in_either_mode_is_frozen(tmp_path: Path) -> None:
-    """Also of a network that computes without gradients in evaluation mode."""
-    code = "with torch.set_grad_enabled(self.training):\n    return self.last(self.first(x))"
-    network = load_network(write_net(tmp_path, code), 2)
-    assert {n for n, p in network.body.named_parameters() if not p.requires_grad} == {"late.weight", "late.bias"}
+@pytest.mark.parametrize("muon_rate", [0.0, 0.01])
+def test_what_has_no_part_in_any_step_stays(tmp_path: Path, muon_rate: float) -> None:
+    """No decay either; also of a network that computes without gradients in evaluation mode."""
+    spec = write_net(tmp_path, "with torch.set_grad_enabled(self.training):\n    return self.last(self.first(x))")
+    config = Config(
+        2, network=spec, steps=3, batch=4, rate=1e-2, muon_rate=muon_rate, weight_decay=0.3, schedule="cosine"
+    )
+    trained, _ = read_tensors(train(config, make_patches(), tmp_path / "run"))
+    first = load_network(spec, 2).body.state_dict()
+    assert np.array_equal(trained["late.weight"], first["late.weight"].numpy())
+    assert not np.array_equal(trained["first.weight"], first["first.weight"].numpy())
+
+
+def test_a_network_whose_weights_have_no_part_at_all_is_refused(tmp_path: Path) -> None:
+    code = "return x.repeat_interleave(2, 2).repeat_interleave(2, 3) + 0 * self.calls.clone().requires_grad_()"
+    with pytest.raises(NetworkError, match="no weight has a part in its result; look at its forward"):
+        load_network(write_net(tmp_path, code), 2)
+
+
+ROUTED = """
+x = self.first(x)
+chosen = int(x.detach().mean() * 1e6) % 6
+return self.last(x + self.experts[chosen](x))
+"""
+
+
+def test_weights_that_other_pictures_reach_are_trained(tmp_path: Path) -> None:
+    """A network that chooses one of its layers by the picture: the try-out reaches one of them."""
+    spec = write_net(tmp_path, ROUTED.strip(), "self.experts = nn.ModuleList(nn.Conv2d(8, 8, 1) for _ in range(6))")
+    config = Config(2, network=spec, steps=30, batch=4, rate=1e-2, loss="l1")
+    trained, _ = read_tensors(train(config, make_patches(), tmp_path / "run"))
+    first = load_network(spec, 2).body.state_dict()
+    moved = [k for k in range(6) if not np.array_equal(trained[f"experts.{k}.weight"], first[f"experts.{k}.weight"])]
+    assert len(moved) > 2
+
+
+@pytest.fixture
+def lone_group() -> Iterator[None]:
+    """A group of one process: enough for DistributedDataParallel, which watches what a step leaves out."""
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("lone_group")
+def test_several_processes_take_networks_that_skip_weights(tmp_path: Path) -> None:
+    spec = write_net(
+        tmp_path, LATE + "if not self.training or self.calls > 2:\n    x = x + self.late(x)\nreturn self.last(x)"
+    )
+    config = Config(2, network=spec, steps=4, batch=2, rate=1e-2)
+    learner = make_learner(config, torch.device("cpu"))
+    step = make_step(learner, config, world=2)
+    for number in range(4):
+        learner.set_rate(1.0, config.average, number)
+        assert torch.isfinite(step(torch.rand(2, 1, 5, 5), torch.rand(2, 1, 10, 10)))
+
+
+VALIDATED = {
+    "a buffer assigned anew": (
+        "self.seen = x.detach().mean()\n" + PLAIN,
+        'self.register_buffer("seen", torch.zeros(()))',
+    ),
+    "a table that grows": (
+        "if self.table is None or self.table.shape[-1] < x.shape[-1]:\n"
+        "    self.table = self.scale.new_ones(1, 1, 64, x.shape[-1]).cumsum(3)\n"
+        "x = self.first(x)\n"
+        "return self.last(x + self.scale * self.table[..., :x.shape[2], :x.shape[3]])",
+        "self.table = None\nself.scale = nn.Parameter(torch.zeros(1))",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", VALIDATED)
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_what_a_validation_leaves_in_a_network_can_be_trained_on(tmp_path: Path, kind: str, average: float) -> None:
+    config = Config(2, network=write_net(tmp_path, *VALIDATED[kind]), steps=4, batch=4, rate=1e-2, average=average)
+    y = np.random.default_rng(0).random((12, 20), np.float32)
+    hooks = Hooks(validate=lambda network: float(upscale_y(network, y).mean()))
+    assert train(config, make_patches(), tmp_path / "run", cadence=Cadence(validate_steps=1), hooks=hooks).is_file()
+
+
+def test_a_network_that_takes_no_small_tile_has_a_reach(tmp_path: Path) -> None:
+    """It fills up to a multiple of 64 by reflection, so it takes 33 pixels and more; here all tiles are larger."""
+    fill = "h, w = x.shape[2:]\nx = nn.functional.pad(x, (0, -w % 64, 0, -h % 64), 'reflect')\n"
+    network = load_network(
+        write_net(tmp_path, fill + PLAIN.replace("self.last(", "self.last(") + "[..., :2 * h, :2 * w]"), 2
+    )
+    assert (measure_reach(network) or 0) >= 16
+    y = np.random.default_rng(0).random((100, 90), np.float32)
+    whole = upscale_y(network, y, tile=100)
+    np.testing.assert_allclose(upscale_y(network, y, tile=48), whole, atol=1e-5)
+
+
+def test_a_memory_too_small_to_measure_the_reach(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    full = "if x.shape[-1] > 170:\n    raise RuntimeError('CUDA out of memory')\n"
+    network = load_network(write_net(tmp_path, full + PLAIN), 2)
+    y = np.random.default_rng(0).random((200, 40), np.float32)
+    plain = upscale_y(load_network(write_net(tmp_path, PLAIN, name="plain"), 2), y)
+    np.testing.assert_allclose(upscale_y(network, y, tile=32), plain, atol=1e-5)
+    assert (
+        network.reach == 64 and "not enough memory to tell how far it looks; 64 pixels around each tile" in caplog.text
+    )
 
 
 def take_steps(learner: Learner, config: Config, count: int) -> None:

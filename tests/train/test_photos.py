@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.Image import Exif
 from support.drawing import draw_photo
+from support.pngfiles import write_png
 
 from idn_data.images.decode import ImageError, list_images, read_image
 from idn_train.outputs import plan_outputs
@@ -43,6 +44,21 @@ def test_16_bits_of_grey(tmp_path, dtype, kind):
     pixels, alpha, mode, _ = read_back(Image.fromarray(values), tmp_path, format=kind)
     assert (mode, alpha, pixels.dtype) == ("I;16", None, np.uint16)
     assert (pixels == values).all()
+
+
+@pytest.mark.parametrize("kind", ["LA", "tRNS"])
+def test_16_bits_of_grey_with_transparency_become_8(tmp_path, caplog, kind):
+    values = (draw_photo(20, 31, 1)[..., 0] * 257.0).astype(np.uint16)
+    shown = np.where(values == values[0, 0], 0, 65535).astype(np.uint16)
+    if kind == "LA":
+        rows = np.stack([values, shown], axis=2).astype(">u2")
+        write_png(tmp_path / "a.png", 31, 20, 16, 4, rows.tobytes())
+    else:
+        Image.fromarray(values).save(tmp_path / "a.png", transparency=int(values[0, 0]))
+    pixels, alpha, mode, _ = read_photo(tmp_path / "a.png")
+    assert (mode, pixels.dtype) == ("LA", np.uint8) and (pixels == values >> 8).all()
+    assert (alpha == shown >> 8).all()
+    assert "16-bit grey with transparency, which no result can hold; enlarged in 8 bits" in caplog.text
 
 
 def test_integers_beyond_16_bits(tmp_path):

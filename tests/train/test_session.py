@@ -81,7 +81,7 @@ def test_two_processes_give_the_curve_of_one(photos: Path, tmp_path: Path) -> No
     assert "Warning" not in done.stderr  # torch's, of gradients that each process turns at each step
     curves = [np.genfromtxt(tmp_path / n / "metrics.csv", delimiter=",", names=True) for n in ("one", "two")]
     assert len(curves[0]) == 2
-    for name in ("step", "psnr"):
+    for name in ("step", "psnr", "loss"):
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4)
 
 
@@ -200,6 +200,22 @@ def test_a_validation_set_with_a_damaged_picture(photos: Path, tmp_path: Path) -
     assert result.exit_code == 1
     said = "cannot be used; mend them, or name another set or folder with --validate-set"
     assert result.stderr.splitlines()[-1].endswith(said)
+
+
+def test_paper_takes_its_pictures_for_networks_in_colour_too(tmp_path: Path) -> None:
+    words = [
+        "train",
+        "--preset",
+        "paper",
+        "--scale",
+        "4",
+        "--network",
+        "idn_train.examples.espcn:ESPCN",
+        "--channels",
+        "3",
+    ]
+    result = CliRunner().invoke(main, [*words, "--data-root", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1 and "291 is not in" in result.stderr
 
 
 def test_another_validation_set_on_the_way(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

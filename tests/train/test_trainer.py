@@ -23,7 +23,7 @@ from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
 from idn_train.clock import Cadence, Clock
 from idn_train.config import Config, Loss
-from idn_train.learner import copy_weights
+from idn_train.learner import copy_weights, start_anew
 from idn_train.network import IDN
 from idn_train.runstate import ENDLESS, TrainingError
 from idn_train.trainer import Hooks, Losses, Status, check_loss, train
@@ -448,6 +448,36 @@ def test_the_best_on_other_pictures_is_no_measure(
     train(replace(QUICK, steps=5), patches, tmp_path, cadence=every)  # without a validation
     assert go_on(6, 22.0, "a") == 22.0
     assert not caplog.records
+
+
+@pytest.mark.parametrize("stop", [19, 20, 21])
+def test_a_run_cut_short_begins_its_last_steps_after_a_resume_too(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """Where the clock shortens a run at step 20, the last steps should have begun by then; it is stopped around it."""
+
+    def shorten(clock: Clock, cadence: Cadence) -> None:
+        if clock._run.step == 20:
+            clock._run.steps = 24
+
+    monkeypatch.setattr(Clock, "measure", shorten)
+    begun: list[int] = []
+    monkeypatch.setattr("idn_train.trainer.start_anew", lambda *given: begun.append(1) or start_anew(*given))
+    config = replace(QUICK, steps=40, schedule="cosine", last_loss="log-l2", average=0.9)
+    calls = iter(range(1, 100))
+    train(config, patches, tmp_path / "whole", minutes=5)
+    train(config, patches, tmp_path / "cut", minutes=5, hooks=Hooks(stop=lambda: next(calls) == stop))
+    train(config, patches, tmp_path / "cut", minutes=5)
+    assert begun == [1, 1]
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_clock_that_has_not_moved_on(patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some clocks stand still for milliseconds."""
+    monkeypatch.setattr("idn_train.clock.time.perf_counter", lambda: 5.0)
+    seen: list[Status] = []
+    train(QUICK, patches, tmp_path, hooks=Hooks(watch=seen.append))
+    assert seen and all(status.patches_per_second > 0 for status in seen)
 
 
 def test_a_last_loss_that_cannot_be_is_found_at_once(patches: Patches, tmp_path: Path) -> None:
