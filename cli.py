@@ -13,10 +13,13 @@ from idn_data.access import explain_refusal
 from idn_data.terminal import (
     ProgressBar,
     TrainingLine,
+    check_apart,
     check_report,
     load_kernels_aloud,
     print_any_text,
     print_result,
+    print_then,
+    tell,
     write_json,
     write_output,
 )
@@ -31,6 +34,18 @@ ALL_SCALES = ("2", "3", "4", "5", "6", "7", "8")  # IDN has the first three, a n
 BOUNDARIES = ("symmetric", "replicate")
 PROTOCOLS = ("float", "uint8", "y", "rgb")
 SETS = ("Set5", "Set14", "B100", "Urban100")
+
+
+class NamedPath(click.Path):
+    """A path, which has a name: an empty one, as of a variable that is not set, would be the folder one works in."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name; give a path, or . for this folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Commands(click.Group):
@@ -49,8 +64,8 @@ class Commands(click.Group):
             if os.environ.get("IDN_DEBUG"):
                 raise
             for line in getattr(error, "lines", ()):
-                click.echo(f"  {line}", err=True)
-            click.echo(f"idn: {describe_error(error)}{self._find_remedy(ctx, error)}", err=True)
+                tell(f"  {line}")
+            tell(f"idn: {describe_error(error)}{self._find_remedy(ctx, error)}")
             ctx.exit(1)
 
     def _find_remedy(self, ctx: click.Context, error: Exception) -> str:
@@ -97,7 +112,7 @@ def read_device(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 data_root_option = click.option(
-    "--data-root", type=click.Path(path_type=Path), help="Data root; else the variable IDN_DATA, else ./data."
+    "--data-root", type=NamedPath(), help="Data root; else the variable IDN_DATA, else ./data."
 )
 workers_option = click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one per core]")
 device_option = click.option(
@@ -166,7 +181,7 @@ def main() -> None:
 @main.command("fetch", short_help="Fetch the authors' image sets.")
 @click.argument("sets", nargs=-1, type=click.Choice(("291", *SETS)), metavar="[SET]...")
 @click.option("--mirror", metavar="URL", help="Another server with the repository's paths below URL.")
-@click.option("--from", "local", type=click.Path(path_type=Path), metavar="DIR|ZIP", help="Take the files from there.")
+@click.option("--from", "local", type=NamedPath(), metavar="DIR|ZIP", help="Take the files from there.")
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=20, show_default=True, help="Seconds of silence.")
 @click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at a time.")
 @click.option("--dry-run", is_flag=True, help="Say what is there and what is lacking, and fetch nothing.")
@@ -233,9 +248,11 @@ def fetch_command(
 @main.command("make-train", short_help="Make the patches of a training.")
 @click.option("--scale", type=click.Choice(SCALES), required=True, help="Factor between LR and GT.")
 @click.option("--stage", type=click.Choice(STAGES), default="pretrain", show_default=True, help="Sets the patch size.")
-@click.option("--images", type=click.Path(path_type=Path), help="Source images.  [default: <data root>/train_data/291]")
-@click.option("--out", type=click.Path(path_type=Path), help="[default: the scripts' name in <data root>/train_data]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of patches.")
+@click.option("--images", type=NamedPath(), help="Source images.  [default: <data root>/train_data/291]")
+@click.option("--out", type=NamedPath(), help="[default: the scripts' name in <data root>/train_data]")
+@click.option(
+    "--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="Of the patches' order."
+)
 @click.option(
     "--storage",
     type=click.Choice(STORAGES),
@@ -254,7 +271,7 @@ def fetch_command(
 @click.option("--lr-patch", type=click.IntRange(1, 1024), help="Side of an LR patch.  [default: the stage's]")
 @click.option(
     "--save-augmented",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="DIR",
     help="Also save the 40 BMPs of each image, as data_aug.m does.",
 )
@@ -270,7 +287,7 @@ def fetch_command(
     "--teacher",
     "teachers",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Repeatable: weights whose answers, mean over 8 orientations, are to be GT.",
 )
 @click.option(
@@ -335,7 +352,7 @@ def make_train_command(
             images, out, recipe, seed=seed, storage=storage, shards=shards, skip_bad=skip_bad, workers=workers,
             memory=memory << 20, teacher=open_teacher(teachers, int(scale), boundary), progress=progress,
         )  # fmt: skip
-        estimate = made.estimate()
+        estimate = made.estimate(workers)
         if dry_run:
             progress.close()
             print_result(format_estimate(estimate), json_file, asdict(estimate))
@@ -354,7 +371,7 @@ def make_train_command(
 def say_left_out(lines: Sequence[str]) -> None:
     """Name the images that were left out, each with the reason."""
     for line in lines:
-        click.echo(f"left out: {line}", err=True)
+        tell(f"left out: {line}")
 
 
 def find_cluster(address: str, shards: int, teachers: tuple[Path, ...]) -> Any:
@@ -381,9 +398,9 @@ def open_teacher(weights: tuple[Path, ...], scale: int, boundary: Any) -> Any:
 
 
 @main.command("make-lr", short_help="Make LR pictures as MATLAB does.")
-@click.argument("hr", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="HR...")
+@click.argument("hr", nargs=-1, required=True, type=NamedPath(), metavar="HR...")
 @click.option("--scale", "scales", type=float, multiple=True, required=True, help="Repeatable; whole or not: 4, 2.5.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for everything.")
+@click.option("--out", type=NamedPath(), required=True, help="Folder for everything.")
 @click.option(
     "--layout", type=click.Choice(("flat", "div2k", "rcan")), default="flat", show_default=True, help="Names, folders."
 )
@@ -477,7 +494,7 @@ def make_lr_command(
         keep_freed_memory()
         made = run_plan(plan, force=force, workers=workers, address=dask, progress=progress)
     for line in made.skipped:
-        click.echo(f"left out: {line}", err=True)
+        tell(f"left out: {line}")
     size = sum(path.stat().st_size for path in made.files)
     line = f"{out}: {made.made} files made, {made.kept} kept, {format_bytes(size)}"
     print_result(line, json_file, {"files": [str(p) for p in made.files], "made": made.made, "kept": made.kept,
@@ -485,8 +502,8 @@ def make_lr_command(
 
 
 @main.command("identify", short_help="Find out what made LR pictures.")
-@click.argument("lr", type=click.Path(path_type=Path))
-@click.argument("hr", type=click.Path(path_type=Path))
+@click.argument("lr", type=NamedPath())
+@click.argument("hr", type=NamedPath())
 @click.option("--scale", type=click.FloatRange(1, 16, min_open=True), help="Factor.  [default: by the sizes]")
 @click.option(
     "--pictures",
@@ -527,16 +544,16 @@ def identify_command(
 
 
 @main.command("inspect", short_help="Describe, draw or verify a patch file.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=NamedPath())
 @click.option(
-    "--sheet", type=click.Path(path_type=Path), metavar="PNG", callback=check_png,
+    "--sheet", type=NamedPath(), metavar="PNG", callback=check_png,
     help="Draw a contact sheet of patch pairs.",
 )  # fmt: skip
 @click.option("--verify", is_flag=True, help="Check every patch by the file's checksums.")
 @click.option("--against-images", is_flag=True, help="Make every patch again from the images and compare.")
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Source images; implies --against-images.  [default: <data root>/train_data/291]",
 )
 @workers_option
@@ -580,12 +597,9 @@ def inspect_command(
             source = images or find_set("291", find_data_root(data_root))
             facts["differing_patches"] = verify_patches(patches, source, workers=workers, progress=progress)
         progress.close()
-    if json_file != "-" and not quiet:
-        shown = {**facts["attributes"], **facts}  # type: ignore[dict-item]  # it is a dict
-        for name, value in shown.items():
-            if name not in ("attributes", "damaged_rows"):  # of the latter more below
-                click.echo(f"{name:<18}{value}")
-    write_json(json_file, facts)
+    shown = {**facts["attributes"], **facts}  # type: ignore[dict-item]  # it is a dict
+    lines = [f"{name:<18}{value}" for name, value in shown.items() if name not in ("attributes", "damaged_rows")]
+    print_then(None if json_file == "-" or quiet else "\n".join(lines), lambda: write_json(json_file, facts))
     if any(len(rows) for rows in damage.values()):
         raise PatchFileError(patches.describe_damage(damage))
     differ = facts.get("differing_patches")
@@ -606,7 +620,7 @@ def inspect_command(
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="[default: <data root>/test_data/mat/<SET>; several sets: a folder each below it]",
 )
 @boundary_option
@@ -677,11 +691,11 @@ def make_test_command(
     type=click.Choice(BOUNDARIES),
     help="Border of the imresize that makes LR and of a network's bicubic.  [default: the protocol's]",
 )
-@click.option("--lr", type=click.Path(path_type=Path), metavar="DIR", help="LR pictures to take, instead of made ones.")
+@click.option("--lr", type=NamedPath(), metavar="DIR", help="LR pictures to take, instead of made ones.")
 @click.option("--self-ensemble", is_flag=True, help="Networks: mean of 8 orientations.")
 @click.option(
     "--save-images",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="DIR",
     help="Also save the SR images, in colour. Their border is the protocols'; of unlike ones, symmetric.",
 )
@@ -725,6 +739,7 @@ def evaluate_command(
       idn evaluate idn --set Set5 --scale 4 --lr LR/x4 --protocol y
       idn evaluate runs/ESPCN_pretrain_x4/best.safetensors --network espcn.py:ESPCN
     """
+    check_apart(csv=csv_file, markdown=markdown_file, json=json_file)
     from idn_data.images.sets import find_data_root, find_present_sets
     from idn_data.scores.benchmark import evaluate_sets
     from idn_data.scores.colour import choose_protocols
@@ -760,20 +775,19 @@ def evaluate_command(
             save_to=save_images, force=force, workers=workers, progress=progress,
         )  # fmt: skip
     table = [score.row() for score in scores]
-    if "-" not in (csv_file, markdown_file, json_file):
-        click.echo(format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores))
-        if per_image:
-            click.echo("\n" + format_image_scores(images))
-        click.echo(f"\n{format_protocols(scores)}\n\nSHA-256 of the images:")
-        for test_set in test_sets:
-            click.echo(f"  {test_set.describe()}")
-    write_output(csv_file, format_csv(table))
-    write_output(markdown_file, format_comparison(scores, markdown=True) + "\n")
-    write_json(json_file, table)
+    text = [format_scores(scores) if set(methods) == {"bicubic"} else format_comparison(scores)]
+    text += ["\n" + format_image_scores(images)] if per_image else []
+    text += [f"\n{format_protocols(scores)}\n\nSHA-256 of the images:", *(f"  {s.describe()}" for s in test_sets)]
+    print_then(
+        None if "-" in (csv_file, markdown_file, json_file) else "\n".join(text),
+        lambda: write_output(csv_file, format_csv(table)),
+        lambda: write_output(markdown_file, format_comparison(scores, markdown=True) + "\n"),
+        lambda: write_json(json_file, table),
+    )
 
 
 @main.command("score", short_help="Score anybody's SR pictures.")
-@click.argument("sr", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SR...")
+@click.argument("sr", nargs=-1, required=True, type=NamedPath(), metavar="SR...")
 @click.option(
     "--gt", multiple=True, required=True, metavar="SET|PATH",
     help="Repeatable: the GT: a known set, a folder or a file.",
@@ -823,6 +837,7 @@ def score_command(
       idn score results/RCAN results/EDSR --gt Set5 --scale 4 --protocol y --protocol rgb --per-image
       idn score sr/ --gt DIV2K_valid_HR --scale 2 --protocol rgb --dry-run
     """
+    check_apart(csv=csv_file, markdown=markdown_file, json=json_file)
     from idn_data.images.sets import TEST_SETS, find_data_root, find_set
     from idn_data.scores import scoring
     from idn_data.scores.tables import format_method_rows, format_methods, format_pairs
@@ -832,7 +847,7 @@ def score_command(
     plan = scoring.plan_scores(sr, truth, scale, methods=methods, crop_gt=crop_gt, partial=partial)
     if not quiet:
         for note in plan.notes:
-            click.echo(note, err=True)
+            tell(note)
     if dry_run:
         print_result(format_pairs(plan.pairings), json_file, [pairing.row() for pairing in plan.pairings])
         return
@@ -840,15 +855,13 @@ def score_command(
         scores = scoring.score_plan(plan, protocols, border=border, workers=workers, progress=progress)
     rows = scores + (scoring.find_published_rows(scores) if published else [])
     if published and len(rows) == len(scores) and not quiet:
-        click.echo(
-            "nothing published stands beside: that is of a whole known set, at its scales, protocols and borders",
-            err=True,
-        )
-    if "-" not in (csv_file, markdown_file, json_file):
-        click.echo(format_methods(rows, per_image))
-    write_json(json_file, [score.row() for score in scores])
-    write_output(csv_file, format_method_rows(scores))
-    write_output(markdown_file, format_methods(rows, per_image, markdown=True) + "\n")
+        tell("nothing published stands beside: that is of a whole known set, at its scales, protocols and borders")
+    print_then(
+        None if "-" in (csv_file, markdown_file, json_file) else format_methods(rows, per_image),
+        lambda: write_json(json_file, [score.row() for score in scores]),
+        lambda: write_output(csv_file, format_method_rows(scores)),
+        lambda: write_output(markdown_file, format_methods(rows, per_image, markdown=True) + "\n"),
+    )
 
 
 @main.command("validate", short_help="Compare with MATLAB's values.")
@@ -856,7 +869,7 @@ def score_command(
     "--reference",
     "references",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Repeatable: a .mat, a .json, or a folder of pictures that MATLAB made beside their inputs.",
 )
 @data_root_option
@@ -897,14 +910,12 @@ def validate_command(references: tuple[Path, ...], data_root: Path | None, json_
     verdicts += baseline
     say_left_out(left_out)
     failed = [v for v in verdicts if not v.passed]
+    lines: list[str] = []
     if not to_stdout:
         for function, group in parity.group_by_function(failed if quiet else verdicts).items():
-            heading = f"{function}: {parity.count_origins(group)}"
-            click.echo("\n".join([heading, *map(parity.format_verdict, group)]))
-    for line in parity.describe_borders(verdicts[len(shipped) :]):
-        click.echo(line, err=to_stdout)
-    click.echo(parity.summarize(verdicts), err=to_stdout)
-    write_json(json_file, [asdict(v) for v in verdicts])
+            lines += [f"{function}: {parity.count_origins(group)}", *map(parity.format_verdict, group)]
+    lines += [*parity.describe_borders(verdicts[len(shipped) :]), parity.summarize(verdicts)]
+    print_then("\n".join(lines), lambda: write_json(json_file, [asdict(v) for v in verdicts]), err=to_stdout)
     if failed:
         raise ValueError(
             f"{len(failed)} reference(s) disagree, {failed[0].name} first; nothing that idn makes can be trusted"
@@ -941,14 +952,14 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     "--data",
     "files",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Repeatable: patch files.  [default: of scale and stage]",
 )
 @click.option(
     "--images",
     "folders",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="DIR",
     help="Repeatable: train from these pictures, without patch files; needs --scale.",
 )
@@ -958,12 +969,8 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 )
 @click.option("--boundary", type=click.Choice(BOUNDARIES), help="Of --images, as in make-train.  [default: symmetric]")
 @click.option("--set-aside", is_flag=True, help="Leave out every tenth picture of --images, and validate on these.")
-@click.option(
-    "--out", "folder", type=click.Path(path_type=Path), help="Where all results go.  [default: a folder in runs]"
-)
-@click.option(
-    "--init", type=click.Path(path_type=Path), help="Weights to start from.  [finetune: the pretrained run's]"
-)
+@click.option("--out", "folder", type=NamedPath(), help="Where all results go.  [default: a folder in runs]")
+@click.option("--init", type=NamedPath(), help="Weights to start from.  [finetune: the pretrained run's]")
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]"
 )
@@ -1099,7 +1106,11 @@ def train_command(
         line.close()
     if rank == 0:
         again = f"the same command{' without --restart' if restart else ''}"
-        click.echo(f"stopped; {again} goes on from {outcome.path}" if outcome.signal else outcome.path)
+        try:
+            click.echo(f"stopped; {again} goes on from {outcome.path}" if outcome.signal else outcome.path)
+        except BrokenPipeError:
+            if outcome.signal is None:  # Ctrl-C ends the reader as well
+                raise
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
 
@@ -1125,8 +1136,8 @@ def request_pictures(
 
 
 @main.command("import-caffe", short_help="Convert the authors' .caffemodel.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
+@click.argument("file", type=NamedPath())
+@click.option("--out", type=NamedPath(), required=True, help="The .safetensors to write.")
 @click.option("--scale", type=click.Choice(SCALES), help="Of the network.  [default: as the file says]")
 @force_option
 def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) -> None:
@@ -1147,8 +1158,8 @@ def import_caffe_command(file: Path, out: Path, scale: str | None, force: bool) 
 
 
 @main.command("average", short_help="Average the weights of several trainings.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors to write.")
+@click.argument("files", nargs=-1, required=True, type=NamedPath())
+@click.option("--out", type=NamedPath(), required=True, help="The .safetensors to write.")
 @networks_option
 @force_option
 def average_command(files: tuple[Path, ...], out: Path, networks: tuple[str, ...], force: bool) -> None:
@@ -1180,7 +1191,7 @@ def check_scale(weights: str, own: int, wanted: str | None) -> None:
 @main.command("export-onnx", short_help="Write a network for other engines.")
 @click.argument("weights")
 @click.option("--scale", type=click.Choice(ALL_SCALES), help="For idn, the networks that come along.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
+@click.option("--out", type=NamedPath(), required=True, help="The .onnx to write.")
 @click.option(
     "--boundary", type=click.Choice(BOUNDARIES), default="symmetric", show_default=True,
     help="Beyond the edge, for the bicubic: as newer MATLABs, or replicate as older.",
@@ -1243,14 +1254,14 @@ def check_format(suffix: str | None, out: Path | None) -> str:
 
 
 @main.command("upscale", short_help="Enlarge photos.")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=NamedPath())
 @click.option(
     "--scale", type=click.Choice(ALL_SCALES), help="How many times as high and wide.  [default: the weights']"
 )
 @click.option("--weights", default="idn", show_default=True, help="idn, or a .safetensors, which sets the scale.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Folder for the results; of one photo, a file; - is standard output.  [default: beside each photo]",
 )
 @click.option(
@@ -1303,10 +1314,11 @@ def upscale_command(
         raise click.UsageError(f"{weights} is IDN, not {networks[0]}; leave out --network, or name its --weights")
     network.to(choose_device(device)).boundary = boundary
     failed = 0
-    with stand_in(photos, out, suffix, sys.stdin.buffer, sys.stdout.buffer) as (sources, place, piped):
+    given, taken = (getattr(stream, "buffer", None) for stream in (sys.stdin, sys.stdout))  # None: closed
+    with stand_in(photos, out, suffix, given, taken) as (sources, place, piped):
         plan, earlier = plan_outputs(sources, place, network.scale, suffix, force=force)
         if earlier:
-            click.echo(f"left out: {len(earlier)} results of an earlier run, {earlier[0]} first", err=True)
+            tell(f"left out: {len(earlier)} results of an earlier run, {earlier[0]} first")
         load_kernels_aloud(quiet)
         for source, target in plan:
             try:
@@ -1320,20 +1332,18 @@ def upscale_command(
             except (ValueError, MemoryError) as error:  # of this photo; where nothing can be written, nothing goes on
                 if len(plan) == 1:
                     raise
-                click.echo(f"idn: {describe_error(error)}", err=True)
+                tell(f"idn: {describe_error(error)}")
                 failed += 1
     if failed:
         raise ValueError(f"{failed} of {len(plan)} photos could not be enlarged; see above")
 
 
 @main.command("compare", short_help="Draw methods side by side on one image.")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=NamedPath())
 @click.option("--scale", type=click.Choice(ALL_SCALES), required=True)
 @click.option("--box", nargs=4, type=int, required=True, metavar="X0 Y0 X1 Y1", help="The part to enlarge, in pixels.")
 @click.option("--weights", multiple=True, help="Repeatable: idn, bicubic or a .safetensors.  [default: idn]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True, callback=check_png
-)
+@click.option("--out", type=NamedPath(), default=Path("comparison.png"), show_default=True, callback=check_png)
 @device_option
 @networks_option
 @force_option
@@ -1362,8 +1372,8 @@ def compare_command(
 
 
 @main.command("report", short_help="Write one HTML page about networks, or anybody's pictures.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@click.argument("runs", nargs=-1, required=True, type=NamedPath(), metavar="RUN...")
+@click.option("--out", type=NamedPath(), default=Path("report.html"), show_default=True)
 @click.option("--weights", type=click.Choice(("best", "final")), help="Of folders.  [default: final, else best]")
 @click.option(
     "--set", "sets", multiple=True, help="Repeatable: a test set or a folder.  [default: those that are there]"
@@ -1419,7 +1429,7 @@ def report_command(
             try:
                 names = sets or find_present_sets(root)
             except FileNotFoundError as error:  # the page still has curves and provenance
-                click.echo(f"no scores: {error}", err=True)
+                tell(f"no scores: {error}")
                 names = []
             test_sets = [open_set(name, root, workers, progress) for name in names]
             shown = find_images(images, test_sets, root)
@@ -1429,9 +1439,7 @@ def report_command(
 
 
 @main.command("demo", short_help="The whole way on photographs of its own.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything."
-)
+@click.option("--out", type=NamedPath(), default=Path("demo"), show_default=True, help="Folder for everything.")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=1.5, show_default=True, help="Of training."
 )

@@ -23,7 +23,7 @@ _REASONS = {
     getattr(errno, "ESTALE", -1): "the network file system has lost it; try again, or mount it anew",
     errno.ETIMEDOUT: "the network file system does not answer; try again, or mount it anew",
 }
-_SHARING = (32, 33)  # Windows' numbers: open elsewhere, locked elsewhere
+_SHARING, _DENIED = (32, 33), 5  # Windows' numbers: open elsewhere, locked elsewhere; also of what is to be replaced
 
 
 def explain_refusal(error: OSError, path: Path | str, writing: bool | None = None) -> str:
@@ -38,7 +38,8 @@ def explain_refusal(error: OSError, path: Path | str, writing: bool | None = Non
     writing : bool or None
         Whether it was to be written; None where that is not known: one that can be read was to be written.
     """
-    if getattr(error, "winerror", None) in _SHARING:
+    number = getattr(error, "winerror", None)
+    if number in _SHARING or (number == _DENIED and writing and Path(path).is_file()):  # that is open elsewhere
         return _REASONS[errno.EBUSY]
     if error.errno not in (errno.EACCES, errno.EPERM):
         return _REASONS.get(error.errno or 0) or error.strerror or " ".join(str(error).split()) or type(error).__name__
@@ -49,7 +50,7 @@ def explain_refusal(error: OSError, path: Path | str, writing: bool | None = Non
         return f"no permission to enter {closed}; its owner, {_find_owner(closed)}, can give it: chmod a+x"
     exists = os.path.lexists(path)
     if writing or (writing is None and (not exists or _may(path, os.R_OK))):
-        held = path if exists and not _may(path, os.W_OK) else next(f for f in path.parents if f.is_dir())
+        held = path if exists and not _may(path, os.W_OK) else next((f for f in path.parents if f.is_dir()), path)
         return f"no permission to write {held}, which belongs to {_find_owner(held)}; choose another folder"
     return "no permission to read it; ask its owner, or copy it"
 
@@ -72,7 +73,9 @@ def _find_owner(path: Path) -> str:
 def check_writable(path: Path | str) -> None:
     """Raise OSError, with why and what helps, where a file of this name, and folders above it, could not be made."""
     path = Path(path)
-    folder = next(place for place in path.absolute().parents if os.path.lexists(place))
+    folder = next((place for place in path.absolute().parents if os.path.lexists(place)), None)
+    if folder is None:  # on Windows
+        raise FileNotFoundError(errno.ENOENT, "not written: no such drive or share; look at the path", str(path))
     if not folder.is_dir():
         number = errno.ENOTDIR
     elif _may(folder, os.W_OK | os.X_OK):

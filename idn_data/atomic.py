@@ -6,10 +6,12 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,8 @@ _DISK_ERRORS = {  # what a disk may answer in the middle of writing, and what to
     getattr(errno, "EDQUOT", -1): ("the quota is used up", _ROOM),
 }
 
+
+_PATIENCE = 5.0  # seconds for a virus scanner, or whoever looks at a file for a moment
 
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
@@ -93,12 +97,22 @@ def _check_free(path: Path, force: bool) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a pipe or a device is there: it is written to, and never replaced."""
+    """Whether a pipe or a device is there: it is written to, and never replaced. So is what a descriptor leads to."""
+    if _find_descriptor(path) is not None:
+        return True
     try:
         kind = path.stat().st_mode
     except (OSError, ValueError):  # nothing is there, or no way leads there: who writes will say so
         return False
     return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
+
+
+def _find_descriptor(path: Path) -> int | None:
+    """The descriptor of this process that a path names, such as ``/dev/stdout``."""
+    if found := re.fullmatch(r"/dev/(?:(stdin)|(stdout)|(stderr))|/(?:dev|proc/self)/fd/(\d+)", str(path)):
+        names = found.groups()
+        return int(names[3]) if names[3] else next(k for k in range(3) if names[k])
+    return None
 
 
 def _follow(path: Path) -> Path:
@@ -120,7 +134,10 @@ def _name_lock(path: Path) -> Path:
 
 def free_bytes(path: Path) -> int:
     """Bytes free where `path` is, or is to be."""
-    return shutil.disk_usage(next(p for p in (path, *Path(os.path.realpath(path)).parents) if p.is_dir())).free
+    there = next((p for p in (path, *Path(os.path.realpath(path)).parents) if p.is_dir()), None)
+    if there is None:  # on Windows
+        raise FileNotFoundError(errno.ENOENT, "no such drive or share; look at the path", str(path))
+    return shutil.disk_usage(there).free
 
 
 def check_room(path: Path, need: int, advice: str = _ROOM) -> None:
@@ -256,7 +273,7 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
                 _check_free(path, force)
-                temporary.replace(file)
+                _replace(temporary, file)
             finally:
                 with contextlib.suppress(OSError):  # gone; or on Windows still mapped: then the next run removes it
                     written = temporary.stat().st_size
@@ -270,6 +287,19 @@ def write_whole(path: Path | str, force: bool = False, need: int = 0) -> Iterato
             raise
         known = format_bytes(need) if need > written else f"more than {format_bytes(written)}"
         raise _describe_disk_error(error.errno, path, known, _DISK_ERRORS[error.errno][1]) from None
+
+
+def _replace(temporary: Path, file: Path) -> None:
+    """Give a file its name; on Windows, where nobody may replace what another program has open, after some patience."""
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            temporary.replace(file)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > give_up:
+                raise
+        time.sleep(0.1)
 
 
 def _find_failed(error: OSError, path: Path) -> str | None:
@@ -307,8 +337,12 @@ def write_text(path: Path | str, text: str, force: bool = False) -> None:
             temporary.write_bytes(data)
         return
     try:
-        with path.open("wb") as stream:
-            stream.write(data)
+        number = _find_descriptor(path)
+        for stream in (sys.stdout, sys.stderr) if number is not None else ():
+            if stream is not None:  # what was printed before comes before
+                stream.flush()
+        with path.open("wb") if number is None else os.fdopen(os.dup(number), "wb") as target:
+            target.write(data)
     except BrokenPipeError:
         raise OSError(f"{path}: its reader has gone; not all was written") from None
     except OSError as error:

@@ -6,20 +6,21 @@ import contextlib
 import ctypes
 import os
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from idn_data.atomic import check_room
+from idn_data.cgroups import list_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_GROUP = Path("/sys/fs/cgroup")  # of a container
-_LIMITS = (  # where its limit, its use, and what the system cached of files stand: version 2, and 1
+_LIMITS = (  # of a group: where its limit, its use, and what the system cached of files stand: version 2, and 1
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file"),
 )
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3), in glibc
@@ -44,14 +45,17 @@ def keep_freed_memory(most: int = 256 << 20) -> bool:
 
 
 def find_free_memory() -> int | None:
-    """Bytes of memory that a process may still take, a container's limit heeded; None where the system does not say."""
+    """Bytes of memory that a process may still take; None where the system does not say.
+
+    Limits of a container, of a cluster's job or of a systemd unit are heeded.
+    """
     free: list[int] = []
     with contextlib.suppress(OSError, ValueError, KeyError):
         free.append(1024 * _read_table(Path("/proc/meminfo"))["MemAvailable:"])
-    for limit, used, table, cached in _LIMITS:
+    for group, (limit, used, table, cached) in product(list_groups("memory"), _LIMITS):
         with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no number: no limit
-            left = _read_number(_GROUP / limit) - _read_number(_GROUP / used)
-            free.append(max(0, left + _read_table(_GROUP / table)[cached]))  # files' pages are given back when asked
+            left = _read_number(group / limit) - _read_number(group / used)
+            free.append(max(0, left + _read_table(group / table)[cached]))  # files' pages are given back when asked
     if not free:
         with contextlib.suppress(AttributeError, ValueError, OSError):  # macOS: half of all there is
             free.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)

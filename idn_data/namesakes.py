@@ -33,7 +33,7 @@ def tells_case(folder: Path | str) -> bool:
     The disk is asked, not the system: Linux may write to an NTFS, exFAT or network disk, macOS to one that tells case.
     """
     folder = Path(folder).absolute()
-    there = next(place for place in (folder, *folder.parents) if place.is_dir())
+    there = next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
     try:
         with tempfile.NamedTemporaryFile(prefix=".idn-case-", dir=there) as probe:
             path = Path(probe.name)

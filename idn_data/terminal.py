@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from click._termui_impl import ProgressBar as _Bar  # what click.progressbar returns
 
 
@@ -22,16 +26,28 @@ def print_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def tell(text: str) -> None:
+    """A line on standard error; where that cannot be written, the work goes on without it."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
 class ProgressBar:
     """A bar on standard error for each stretch of work; a plain line where that is no terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.quiet, self.what = quiet, ""
+        self.quiet, self.what = quiet or sys.stderr is None, ""
         self.bar: _Bar[int] | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self.quiet:
             return
+        try:
+            self._show(what, done, total)
+        except OSError:  # whoever read it has gone, or the log's disk is full: the work goes on
+            self.quiet, self.bar = True, None
+
+    def _show(self, what: str, done: int, total: int) -> None:
         if what != self.what:
             self.close()
             self.what = what
@@ -41,9 +57,10 @@ class ProgressBar:
             self.bar.update(max(0, done - self.bar.pos))
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
-        self.bar, self.what = None, ""
+        bar, self.bar, self.what = self.bar, None, ""
+        if bar is not None:
+            with contextlib.suppress(OSError):
+                bar.__exit__(None, None, None)
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -56,7 +73,8 @@ class TrainingLine:
     """One line on standard error, rewritten each second; a line each minute where that is no terminal."""
 
     def __init__(self, quiet: bool) -> None:
-        self.quiet, self.live, self.shown = quiet, sys.stderr.isatty(), 0.0
+        self.quiet = quiet or sys.stderr is None
+        self.live, self.shown = not self.quiet and sys.stderr.isatty(), 0.0
 
     def __call__(self, at: Any) -> None:
         now = time.monotonic()
@@ -66,11 +84,15 @@ class TrainingLine:
         psnr = "" if at.psnr is None else f"  PSNR {at.psnr:.2f} (best {at.best_psnr:.2f})"
         left = f"{at.seconds_left / 60:.0f} min" if at.seconds_left >= 90 else f"{at.seconds_left:.0f} s"
         text = f"{at.step:,}/{at.steps:,}  loss {at.loss:.4g}  rate {at.rate:.2g}  {at.patches_per_second:.0f}/s{psnr}"
-        click.echo(f"\r{text}  {left} left\x1b[K" if self.live else text, nl=not self.live, err=True)
+        try:
+            click.echo(f"\r{text}  {left} left\x1b[K" if self.live else text, nl=not self.live, err=True)
+        except OSError:  # as above
+            self.quiet = True
 
     def close(self) -> None:
         if self.live and not self.quiet:
-            click.echo(err=True)
+            with contextlib.suppress(OSError):
+                click.echo(err=True)
 
 
 def load_kernels_aloud(quiet: bool, *more: str) -> None:
@@ -84,7 +106,7 @@ def load_kernels_aloud(quiet: bool, *more: str) -> None:
 
         def on_start(self, event: object) -> None:
             if not self.said:
-                click.echo("compiling the resize kernels, once on this machine", err=True)
+                tell("compiling the resize kernels, once on this machine")
             self.said = True
 
         def on_end(self, event: object) -> None:
@@ -94,7 +116,7 @@ def load_kernels_aloud(quiet: bool, *more: str) -> None:
         for module in ("idn_data.matlab.kernels", "idn_data.matlab.kernels8", "idn_data.patches.kernels", *more):
             load_kernels(module)
     if (note := explain_cache()) and not quiet:
-        click.echo(note, err=True)
+        tell(note)
 
 
 def check_report(_: click.Context, __: click.Parameter, target: str | None) -> str | None:
@@ -107,13 +129,36 @@ def check_report(_: click.Context, __: click.Parameter, target: str | None) -> s
 
 
 def print_result(text: str, target: str | None, value: object) -> None:
-    """Print a result as text, then write it as JSON to `target`; where that is ``-``, the JSON alone is printed.
+    """Print a result as text, then write it as JSON to `target`; where that is ``-``, the JSON alone is printed."""
+    print_then(None if target == "-" else text, lambda: write_json(target, value))
 
-    In this order a result is not lost with a file that cannot be written.
+
+def print_then(text: str | None, *writes: Callable[[], None], err: bool = False) -> None:
+    """Print a result, if any, and then write its files: it is not lost with a file that cannot be written.
+
+    Nor are the files lost where the reader of what is printed has gone, as that of ``| head``.
     """
-    if target != "-":
-        click.echo(text)
-    write_json(target, value)
+    gone: BrokenPipeError | None = None
+    try:
+        if text is not None:
+            click.echo(text, err=err)
+    except BrokenPipeError as error:
+        gone = error
+    for write in writes:
+        write()
+    if gone:
+        raise gone
+
+
+def check_apart(**targets: str | None) -> None:
+    """Usage error where two reports would go to one place; by the names of their options."""
+    names: dict[str, str] = {}
+    for option, target in targets.items():
+        if target is not None:
+            place = target if target == "-" else os.path.realpath(target)
+            if other := names.get(place):
+                raise click.UsageError(f"--{other} and --{option} both name {target}; give each a file of its own")
+            names[place] = option
 
 
 def write_output(target: str | None, text: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+from idn_data.cgroups import count_cores
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -20,12 +23,13 @@ Progress = Callable[[str, int, int], None]  # what is done, how many of it, of h
 
 
 def count_workers(workers: int | None = None) -> int:
-    """The number of worker threads: as given, else one for each core this process may use."""
+    """The number of worker threads: as given, else one for each core that this process and its container may use."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1; got {workers}")
     if workers:
         return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, max(1, math.ceil(count_cores() or cores)))
 
 
 def map_in_order(function: Callable[[T], R], items: Sequence[T], workers: int) -> Generator[R, None, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import time
@@ -14,6 +15,7 @@ import torch
 if TYPE_CHECKING:
     from idn_train.config import Precision
 
+_LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard error
 # Of Windows, Linux, and GPUs
 _FULL = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -33,7 +35,8 @@ def choose_device(name: str = "auto") -> torch.device:
     if world > 1 and (name == "mps" or name.startswith("cuda:")):
         raise ValueError(f"{name!r} is one GPU for {world} processes; give --device auto, which gives each its own")
     if name in ("auto", "cuda") and torch.cuda.is_available():
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        name = own if name == "cuda" or _computes(torch.device(own)) else "cpu"
     elif name == "auto":
         name = "cpu"
     with contextlib.suppress(RuntimeError):
@@ -44,6 +47,43 @@ def choose_device(name: str = "auto") -> torch.device:
         if device.type == "mps" and torch.backends.mps.is_available() and torch.amp.is_autocast_available("mps"):
             return device
     raise ValueError(f"no device {name!r} here; one of auto, cpu{_list_gpus()}")
+
+
+def _computes(device: torch.device) -> bool:
+    """Whether this torch computes on a GPU: it may be too old for it, or too new. A word in the log if not."""
+    try:
+        return float(torch.ones(2, device=device).sum()) == 2
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        _LOG.warning("%s cannot be used by this torch (%s); going on with the CPU", device, reason)
+        return False
+
+
+def choose_compiled(device: torch.device, asked: bool | None) -> bool:
+    """Whether a training is compiled: as asked, else on a GPU where that works. A word in the log where it does not.
+
+    Raises
+    ------
+    ValueError
+        It was asked for, and does not work here.
+    """
+    wanted = device.type == "cuda" if asked is None else asked
+    fault = find_compile_fault(device) if wanted else None
+    if fault and asked:
+        raise ValueError(f"torch.compile does not work here ({fault}); leave out --compile")
+    if fault:
+        _LOG.warning("torch.compile does not work here (%s); going on without it, as with --no-compile", fault)
+    return wanted and not fault
+
+
+def find_compile_fault(device: torch.device) -> str | None:
+    """Why `torch.compile` does not work here, in one line: no Triton, no C++ compiler, an old GPU; None if it does."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
+    except Exception as error:  # of any kind: from Triton, the C++ compiler, or torch's own
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return f"{type(error).__name__}: {lines[0].strip()[:200]}" if lines else type(error).__name__
+    return None
 
 
 def _list_gpus() -> str:

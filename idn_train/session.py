@@ -21,7 +21,7 @@ from idn_data.scores.sets import open_set
 from idn_train.clock import Cadence
 from idn_train.config import PAPER_PATCH, Config, make_config, name_loss
 from idn_train.data import Data, PictureRequest, open_data, plan_data
-from idn_train.device import choose_device, choose_precision, choose_threads, explain_full_memory
+from idn_train.device import choose_compiled, choose_device, choose_precision, choose_threads, explain_full_memory
 from idn_train.heap import keep_freed_memory
 from idn_train.learner import make_network, try_step
 from idn_train.metrics import open_tensorboard
@@ -110,7 +110,7 @@ def plan_job(request: Request, root: Path) -> Job:
     config = make_config(data.scale, data.stage, request.preset, minutes=request.minutes, **given)
     folder = request.folder or Path("runs") / name_run(config, "paper" if request.preset == "paper" else data.stage)
     init = request.init or find_init(config, folder)
-    compiled = device.type == "cuda" if request.compiled is None else request.compiled
+    compiled = choose_compiled(device, request.compiled)
     test_set = choose_validation(request, data, root)
     return Job(request, config, data, folder, init, device, compiled, test_set)
 

@@ -17,7 +17,7 @@ DASH = Path("-")
 
 @contextlib.contextmanager
 def stand_in(
-    photos: Sequence[Path], out: Path | None, suffix: str, stdin: BinaryIO, stdout: BinaryIO
+    photos: Sequence[Path], out: Path | None, suffix: str, stdin: BinaryIO | None, stdout: BinaryIO | None
 ) -> Iterator[tuple[Sequence[Path], Path | None, bool]]:
     """For the time of a block, files for what is called ``-``.
 
@@ -29,8 +29,8 @@ def stand_in(
         ``-`` is standard output, and so is None with standard input.
     suffix : str
         Of standard output: the format to write.
-    stdin, stdout : binary streams
-        `stdout` gets its picture when the block has ended well.
+    stdin, stdout : binary streams, or None
+        None: closed. `stdout` gets its picture when the block has ended well.
 
     Yields
     ------
@@ -48,10 +48,12 @@ def stand_in(
     if not (reads or writes):
         yield photos, out, False
         return
+    if (reads and stdin is None) or (writes and stdout is None):
+        raise ValueError(f"standard {'input' if reads and stdin is None else 'output'} is closed; name a file")
     with tempfile.TemporaryDirectory(prefix="idn-") as folder:
         source, target = Path(folder, "standard input"), Path(folder, f"standard output{suffix}")
         try:
-            if reads:
+            if reads and stdin:
                 data = stdin.read(MAX_BYTES + 1)
                 if not 0 < len(data) <= MAX_BYTES:
                     raise ValueError(f"standard input: {len(data):,} bytes, of 1 to {MAX_BYTES:,}; pipe a picture in")
@@ -59,7 +61,7 @@ def stand_in(
             yield [source] if reads else photos, target if writes else out, writes
         except ValueError as error:
             raise ValueError(str(error).replace(folder + os.sep, "")) from None
-        if writes:
+        if writes and stdout:
             with target.open("rb") as picture:
                 shutil.copyfileobj(picture, stdout)
             stdout.flush()

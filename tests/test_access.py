@@ -21,8 +21,8 @@ from support.patchsamples import write
 from support.serving import BYTES, FILES
 
 from cli import describe_error
-from idn_data.access import explain_refusal, find_obstacle
-from idn_data.atomic import BusyError, check_target, hold, write_text
+from idn_data.access import check_writable, explain_refusal, find_obstacle
+from idn_data.atomic import BusyError, check_target, free_bytes, hold, write_text
 from idn_data.images.decode import ImageError, list_images, read_image
 from idn_data.images.download import open_local
 from idn_data.patches.patchfile import PatchFile, PatchFileError
@@ -270,3 +270,21 @@ def test_a_patch_file_that_is_damaged(tmp_path: Path, keep: int) -> None:
     (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:keep])
     with pytest.raises(PatchFileError, match=r"a\.h5: not an HDF5 file, or a damaged one$"):
         PatchFile(tmp_path / "a.h5")
+
+
+def test_a_drive_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On Windows even the root of a path may be missing."""
+    monkeypatch.setattr("os.path.lexists", lambda path: False)
+    with pytest.raises(FileNotFoundError, match="not written: no such drive or share; look at the path"):
+        check_writable(tmp_path / "a.json")
+    monkeypatch.setattr(Path, "is_dir", lambda path: False)
+    with pytest.raises(FileNotFoundError, match="no such drive or share; look at the path"):
+        free_bytes(tmp_path / "a.json")
+
+
+def test_windows_denies_what_is_open_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    error = PermissionError(13, "Access is denied")
+    error.winerror = 5  # type: ignore[attr-defined]
+    assert explain_refusal(error, tmp_path / "a.csv", writing=True) == "another program uses it; close it there"
+    assert "permission" in explain_refusal(error, tmp_path / "none.csv", writing=True)

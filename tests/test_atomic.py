@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import idn_data
+from idn_data import atomic
 from idn_data.atomic import BusyError, check_room, check_target, format_bytes, hold, write_text, write_whole
 
 if TYPE_CHECKING:
@@ -517,3 +518,26 @@ def test_a_temporary_file_that_cannot_be_removed_hides_no_error(
 )
 def test_bytes_for_people(count: int, said: str) -> None:
     assert format_bytes(count) == said
+
+
+@pytest.mark.parametrize("platform", ["win32", "linux"])
+def test_a_file_that_is_open_elsewhere_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    """Windows replaces no file that another program has open, such as a virus scanner."""
+    refused = [PermissionError(13, "Access is denied")] * 3
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: _raise(refused.pop()) if refused else replace(path, to))
+    monkeypatch.setattr("idn_data.atomic.sys.platform", platform)
+    monkeypatch.setattr("idn_data.atomic.time.sleep", lambda seconds: None)
+    (tmp_path / "new").write_text("whole")
+    if platform == "linux":
+        with pytest.raises(PermissionError):
+            atomic._replace(tmp_path / "new", tmp_path / "a")
+        return
+    atomic._replace(tmp_path / "new", tmp_path / "a")
+    assert (tmp_path / "a").read_text() == "whole" and not refused
+
+
+def _raise(error: Exception) -> None:
+    raise error

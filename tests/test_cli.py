@@ -121,7 +121,7 @@ def test_make_train_inspect_verify(photos: Path, tmp_path: Path) -> None:
 def test_make_train_with_an_offset(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "offset.h5"
     common = ["make-train", "--scale", "4", "--images", photos, "--lr-patch", "19", "--storage", "uint8", "--out", out]
-    check_failure(run(*common, "--offset", "76", "0"), 1, "the offset must be two numbers in 0…75")
+    check_failure(run(*common, "--offset", "76", "0"), 1, "the offset must be two whole numbers in 0…75")
     check_failure(run(*common, "--offset", "1", "-1"), 2, "-1")
     augmented = run(*common, "--offset", "1", "2", "--save-augmented", tmp_path / "aug")
     check_failure(augmented, 2, "--save-augmented saves whole images; give it without --offset")

@@ -17,6 +17,7 @@ FLOORS = (  # from the ground up: a module imports from its own floor and from t
         "idn_data.matlab",
         "idn_data.access",
         "idn_data.atomic",
+        "idn_data.cgroups",
         "idn_data.cluster",
         "idn_data.memory",
         "idn_data.namesakes",

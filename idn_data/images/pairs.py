@@ -6,6 +6,7 @@ That is the scale (``x4``, ``_x4``, ``-x4``) and words such as GT, HR, LR, SR af
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -49,5 +50,6 @@ def group_by_name(
     groups: dict[str, tuple[list[Path], list[Path]]] = {}
     for kind, (paths, clean) in enumerate(((first, name_first), (second, name_second))):
         for path in paths:
-            groups.setdefault(clean(path.stem), ([], []))[kind].append(path)
+            stem = unicodedata.normalize("NFC", path.stem)  # macOS takes letters and their accents apart
+            groups.setdefault(clean(stem), ([], []))[kind].append(path)
     return groups

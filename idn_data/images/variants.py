@@ -70,7 +70,7 @@ def make_variants(y: NDArray[np.uint8], boundary: Boundary = "symmetric") -> Ite
         for flip in FLIPS:
             for image in small:
                 turned = np.rot90(image, turns)
-                yield np.ascontiguousarray(turned[::-1] if flip else turned)
+                yield np.array(turned[::-1] if flip else turned, order="C")  # a copy: it is the caller's to change
 
 
 def make_taught_pairs(

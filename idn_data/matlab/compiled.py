@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import glob
 import hashlib
 import logging
 import os
@@ -16,6 +17,7 @@ import stat
 import tempfile
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +50,47 @@ def load_kernels(module: str = "idn_data.matlab.kernels") -> ModuleType:
         config.SLP_VECTORIZE = 1  # off by default in numba; it puts the eight sums of `sum_columns` in one register
         try:
             try:
-                return import_module(module)
+                return _import_mended(module)
             except (RuntimeError, OSError) as error:  # numba finds no folder, or cannot write what it found
                 if isinstance(error, RuntimeError) and "cannot cache" not in str(error):
                     raise
             try:
                 config.CACHE_DIR = str(_make_cache_folder(private))
-                return import_module(module)
+                return _import_mended(module)
             except (RuntimeError, OSError):
                 return _import_without_cache(module)
         finally:
             config.SLP_VECTORIZE, config.CACHE_DIR = before
+
+
+def _import_mended(module: str) -> ModuleType:
+    """Import a module; once more, without what numba's cache holds of it, if that cannot be read."""
+    import numba
+
+    config: Any = numba.config  # as above
+    try:
+        return import_module(module)
+    except (RuntimeError, OSError):
+        raise
+    except Exception:  # a torn file in the cache raises nearly any
+        if not _remove_cached(module, config.CACHE_DIR):
+            raise
+        return import_module(module)
+
+
+def _remove_cached(module: str, folder: str) -> int:
+    """Remove what numba's cache holds of a module, which is compiled anew then; the number of files."""
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        return 0
+    source = Path(found.origin)
+    places = [source.parent / "__pycache__", *([Path(folder)] if folder else [])]
+    count = 0
+    for path in [path for place in places for path in place.rglob(f"{glob.escape(source.stem)}.*.nb[ic]")]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            count += 1
+    return count
 
 
 def explain_cache() -> str | None:

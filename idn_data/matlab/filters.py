@@ -85,13 +85,20 @@ def imfilter(
         how = {"mode": "constant", "cval": float(boundary)}
     else:
         raise ValueError(f"boundary must be one of {', '.join(_EDGES)}, or a finite number; got {boundary!r}")
+    weights, exponent = _lift(weights)
     origin = [-(n % 2 == 0) for n in weights.shape]  # scipy's centre of an even side is the pixel after the middle
     out = np.empty(image.shape, image.dtype)
     planes = [(image, out)] if image.ndim == 2 else [(image[:, :, k], out[:, :, k]) for k in range(image.shape[2])]
     for plane, target in planes:
-        total = correlate(plane.astype(np.float64), weights, origin=origin, **how)
+        total = np.ldexp(correlate(plane.astype(np.float64), weights, origin=origin, **how), exponent)
         target[:] = round_to_integers(total, image.dtype.type) if image.dtype.kind == "u" else total
     return out
+
+
+def _lift(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Weights times a power of two, the largest near 1, and its exponent: scipy leaves out those below 2.2e-16."""
+    exponent = int(np.frexp(np.abs(weights).max())[1])
+    return np.ldexp(weights, -exponent), exponent
 
 
 def _check_kernel(kernel: NDArray[Any]) -> NDArray[np.float64]:

@@ -48,8 +48,9 @@ def read_version5(data: memoryview, names: Collection[str]) -> dict[str, Any]:
                 raise MatFileError(f"unpacks to more than {say_limit()}; save it with fewer variables")
             kind, body, _ = _read_element(whole, 0, order)
         if kind == _MATRIX and (name := _read_name(body, order)) in names:
+            left = room.left
             found[name] = _Reader(order, room).read_matrix(body)
-            room.take(len(body))
+            room.take(max(0, len(body) - (left - room.left)))  # its bytes, or those of its values where they are more
     return found
 
 

@@ -75,7 +75,8 @@ class _Reader:
         if kind == "char":
             # the cast is safe: MATLAB's characters have 16 bits, and other values are no text whatever comes of them
             return values.astype("<u2").tobytes().decode("utf-16-le", "replace")
-        self.room.take(values.size * np.dtype(CLASSES[kind]).itemsize)
+        more = values.size * np.dtype(CLASSES[kind]).itemsize - values.nbytes  # than was taken when they were read
+        self.room.take(max(0, more))
         return order_values(values.ravel(), np.atleast_2d(values).shape[::-1], CLASSES[kind])
 
     def _read_values(self, data: h5py.Dataset) -> NDArray[Any]:

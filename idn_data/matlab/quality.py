@@ -127,7 +127,7 @@ def ssim_map(
         raise ValueError(f"ssim of valid windows needs at least {side}x{side} pixels; got {a.shape[0]}x{a.shape[1]}")
     chosen = (0.01 * top) ** 2, (0.03 * top) ** 2, (0.03 * top) ** 2 / 2
     c = chosen if constants is None else _check_three(constants, "constants")
-    low = float(np.iinfo(np.int16).min) if a.dtype == np.int16 else 0.0  # SSIM is of values from 0 upwards
+    low = float(np.iinfo(np.int16).min) if np.int16 in (a.dtype, b.dtype) else 0.0  # SSIM is of values from 0 upwards
     x, y = (np.asarray(part, dtype=np.float64) - low if low else np.asarray(part, dtype=np.float64) for part in (a, b))
     with np.errstate(invalid="ignore", over="ignore"):  # infinities are named below
         similarity = _compare(x, y, radius, _check_three(exponents, "exponents"), c)

@@ -85,12 +85,18 @@ def save_augmented(
                 path = folder / f"{stem}_{number}.bmp"
                 if force or not path.is_file() or path.read_bytes() != _encode_bmp(variant):
                     check_target(path, force)
-        check_room(folder, sum(h * w for s in sources for h, w in variant_shapes(s.height, s.width)))
+        check_room(folder, sum(_count_missing(source, folder, force) for source in sources))
         return _save_variants(sources, folder, boundary, force, count_workers(workers), progress)
 
 
 def _name_variants(folder: Path, image: Path) -> Path:
     return folder / f"{image.stem}_<0…{VARIANTS - 1}>.bmp"
+
+
+def _count_missing(source: Source, folder: Path, force: bool) -> int:
+    """Pixels of the variants that are still to be saved."""
+    sizes = enumerate(variant_shapes(source.height, source.width))
+    return sum(h * w for k, (h, w) in sizes if force or not (folder / f"{source.path.stem}_{k}.bmp").exists())
 
 
 def _any_stands(folder: Path, stem: str) -> bool:

@@ -141,7 +141,16 @@ class PatchFile:
             raise PatchFileError(f"{self.path}: damaged in its {' and '.join(bad)}; copy or make the file again")
 
     def read(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """LR (n, 1, p, p) and GT (n, 1, s·p, s·p) of rows first…last-1, float32 in [0, 1], upright."""
+        """LR (n, 1, p, p) and GT (n, 1, s·p, s·p) of rows first…last-1, float32 in [0, 1], upright.
+
+        Raises
+        ------
+        PatchFileError
+            The file has checksums, and some patches are not those that were written.
+        """
+        if self.checked and first < last:
+            lr, levels = self.read_levels(first, last)
+            return lr, gt_levels(np.dtype(np.float32))[levels]
         lr, gt = self._read_stored(first, last)
         if gt.dtype == np.uint8:
             return lr, gt_levels(np.dtype(np.float32))[gt]

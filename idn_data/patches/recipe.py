@@ -51,11 +51,12 @@ class Recipe:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}; got {self.stage!r}")
         if self.lr_patch is None:
             object.__setattr__(self, "lr_patch", _LR_PATCH[self.stage, min(self.scale, 4)])
-        if not 1 <= self.lr_side <= 1024:
-            raise ValueError(f"the LR patch side must lie in 1…1024; got {self.lr_patch}")
-        if len(self.offset) != 2 or not all(0 <= k < self.gt_side for k in self.offset):
+        if not isinstance(self.lr_side, int) or not 1 <= self.lr_side <= 1024:
+            raise ValueError(f"the LR patch side must be a whole number in 1…1024; got {self.lr_patch}")
+        if len(self.offset) != 2 or not all(isinstance(k, int) and 0 <= k < self.gt_side for k in self.offset):
             raise ValueError(
-                f"the offset must be two numbers in 0…{self.gt_side - 1}, below a GT patch; got {list(self.offset)}"
+                f"the offset must be two whole numbers in 0…{self.gt_side - 1}, below a GT patch; "
+                f"got {list(self.offset)}"
             )
         if self.boundary not in BOUNDARIES:
             raise ValueError(f"the boundary must be one of {', '.join(BOUNDARIES)}; got {self.boundary!r}")

@@ -66,6 +66,8 @@ def find_patch_files(
             present.append((files, s, t))
     if len(present) == 1 or (present and scale):  # of one scale's stages the first, as the work goes
         return present[0]
+    if not present and scale and scale not in SCALES:
+        raise FileNotFoundError(f"no patch file is of scale {scale}; train from pictures: --images DIR")
     if not present:
         wanted = f"--scale {scale or 4} --stage {stage or 'pretrain'}"
         raise FileNotFoundError(f"no patch file in {folder}; make one with: idn make-train {wanted}{say_root(root)}")

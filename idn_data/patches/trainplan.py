@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from idn_data.atomic import free_bytes
 from idn_data.images.sets import recognise_set
@@ -12,6 +12,7 @@ from idn_data.images.sources import Source, digest_sources, read_folder
 from idn_data.patches.header import Header, Storage, read_versions
 from idn_data.patches.plan import Plan, count_patches, deal_shards
 from idn_data.patches.recipe import BATCH, SCALES, Recipe, name_shard
+from idn_data.workers import count_workers
 
 if TYPE_CHECKING:
     from idn_data.images.variants import Teach
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 MEMORY = 4 << 30  # bytes of a file filled at once, in the system's cache; every file of the README's table fits
 RELEASE = 256 << 20  # bytes written before the pages are given back, which keeps the process small
+
+
+_CUTTING = 37  # bytes for each pixel of a picture, in each thread that cuts one
+_ORDERING = 24  # bytes for each patch, while their order is drawn
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Estimate:
     patches: int
     patches_per_file: tuple[int, ...]
     bytes: int
+    bytes_left: int  # of the files that are not there yet
     memory: int
     disk_free: int
     passes: int
@@ -86,6 +92,10 @@ class TrainSet:
     def __post_init__(self) -> None:
         if self.memory < 1 << 20:
             raise ValueError(f"memory must be at least 1 MiB; got {self.memory} bytes")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must lie in 0…2^63-1; got {self.seed}")
+        if self.storage not in get_args(Storage):
+            raise ValueError(f"storage must be one of {', '.join(get_args(Storage))}; got {self.storage!r}")
         files, size = [], measure_patch(self.recipe, self.storage)
         for k, group in enumerate(deal_shards(len(self.sources), self.shards, self.seed)):
             sources = tuple(self.sources[i] for i in group)
@@ -131,8 +141,11 @@ class TrainSet:
             boundary=self.recipe.boundary,
         )
 
-    def estimate(self) -> Estimate:
-        """Patches, bytes, memory and free disk space."""
+    def estimate(self, workers: int | None = None) -> Estimate:
+        """Patches, bytes, memory and free disk space, with so many threads (all cores by default)."""
+        threads = min(count_workers(workers), len(self.sources))
+        pictures = threads * _CUTTING * max(s.height * s.width for s in self.sources)
+        order = _ORDERING * max(shard.found for shard in self.files)
         largest = max(self.window(shard) * shard.patch_bytes for shard in self.files)
         return Estimate(
             files=tuple(map(str, self.paths)),
@@ -141,7 +154,8 @@ class TrainSet:
             patches=sum(shard.count for shard in self.files),
             patches_per_file=tuple(shard.count for shard in self.files),
             bytes=sum(shard.bytes for shard in self.files),
-            memory=min(largest, 3 * RELEASE) + (300 << 20),  # whole pages; Python, numba, images
+            bytes_left=sum(shard.bytes for shard in self.files if not shard.path.exists()),
+            memory=min(largest, 3 * RELEASE) + pictures + order + (300 << 20),  # whole pages; last Python, numba
             disk_free=free_bytes(self.out.parent),
             passes=max(self.passes(shard) for shard in self.files),
         )

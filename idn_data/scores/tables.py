@@ -109,7 +109,7 @@ def format_estimate(estimate: Estimate) -> str:
     lines += [f"  {f}  {n:,}" for f, n in zip(estimate.files, estimate.patches_per_file, strict=True)]
     lines.append(f"on disk     {format_bytes(estimate.bytes)}; free {format_bytes(estimate.disk_free)}")
     lines.append(f"in memory   {format_bytes(estimate.memory)}, in {estimate.passes} pass(es)")
-    if estimate.bytes > estimate.disk_free:
+    if estimate.bytes_left > estimate.disk_free:
         lines.append("not enough disk space: choose another folder with --out, or --storage uint8")
     return "\n".join(lines)
 

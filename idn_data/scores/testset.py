@@ -15,6 +15,7 @@ from idn_data.matlab.color import rgb2y, rgb2ycbcr, ycbcr2rgb
 from idn_data.matlab.matfile import MatFileError, read_mat
 from idn_data.matlab.resize import imresize
 from idn_data.matlab.weights import BOUNDARIES
+from idn_data.patches.recipe import SCALES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +159,8 @@ def list_test_names(folder: Path | str, scale: int) -> list[str]:
     end = f"_{scale}_gt.mat"
     names = sorted(path.name[: -len(end)] for path in Path(folder).glob(f"*{end}"))
     if not names:
-        raise FileNotFoundError(f"no *{end} in {folder}; idn make-test writes them")
+        advice = f"idn make-test --scale {scale} writes them" if scale in (*SCALES, 8) else "name a folder of images"
+        raise FileNotFoundError(f"no *{end} in {folder}; {advice}")
     return names
 
 

@@ -378,6 +378,15 @@ def test_make_variants_is_the_scripts_loop(shape: tuple[int, int]) -> None:
                 number += 1
 
 
+def test_variants_are_the_callers_own() -> None:
+    y = RNG.integers(0, 256, (40, 50), dtype=np.uint8)
+    before, wanted = y.copy(), [v.copy() for v in make_variants(y)]
+    for variant, right in zip(make_variants(y), wanted, strict=True):
+        assert (variant == right).all() and variant.flags.c_contiguous
+        variant[:] = 0
+    assert (y == before).all()
+
+
 def test_order_of_the_variants() -> None:
     y = np.array([[10, 20, 30], [40, 50, 60]], dtype=np.uint8)
     got = [v.tolist() for v in make_variants(y)]

@@ -166,3 +166,17 @@ def test_who_waits_for_another_process_is_told(kernels: str, monkeypatch: pytest
     other.enter_context(compiled._one_process_at_a_time(compiled.find_private_folder()))
     assert compiled.load_kernels(kernels).double(21) == 42
     assert said == ["waiting for another process of idn, which compiles the resize kernels"]
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [b"", b"\0" * 100])
+def test_a_torn_file_in_the_cache_is_made_anew(kernels: str, tmp_path: Path, kind: str, damage: bytes) -> None:
+    """As a power cut leaves one: numba gives files their names before they are on the disk."""
+    compiled.load_kernels(kernels)
+    sys.modules.pop(kernels)
+    compiled.load_kernels.cache_clear()
+    (torn,) = (tmp_path / "temporary").rglob(f"*.{kind}")
+    torn.write_bytes(damage)
+    module = compiled.load_kernels(kernels)
+    assert module.double(21) == 42
+    assert torn.stat().st_size > 100 or not torn.exists()

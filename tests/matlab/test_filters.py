@@ -78,6 +78,16 @@ def test_integers_are_rounded_half_away_from_zero_and_saturated(dtype: type, top
     assert imfilter(row, np.array([[-1.0]])).tolist() == [[0] * 6]
 
 
+def test_kernels_in_small_units() -> None:
+    """scipy passes over weights up to 2.2e-16; and a power of two changes no bit of a sum."""
+    image = np.random.default_rng(3).random((9, 8))
+    kernel = np.random.default_rng(4).normal(size=(3, 3))
+    for power in (-60, -1, 40):
+        assert (imfilter(image, kernel * 2.0**power) == imfilter(image, kernel) * 2.0**power).all()
+    assert imfilter(np.full((3, 3), 1e20), np.full((1, 1), 1e-17)) == pytest.approx(np.full((3, 3), 1000.0))
+    assert not imfilter(image, np.zeros((3, 3))).any()
+
+
 def test_single_is_rounded_once() -> None:
     rng = np.random.default_rng(2)
     image, kernel = rng.random((9, 8), dtype=np.float32), rng.random((3, 3))

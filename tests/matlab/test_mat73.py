@@ -213,6 +213,18 @@ def test_damage_and_claims(tmp_path: Path, make: Callable[[h5py.File], object], 
     assert read_mat(tmp_path / "a.mat", ["b"])["b"].shape == (2, 2)
 
 
+def test_values_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix counts once, not as it lies in the file and as it is read."""
+    file = open_mat73(tmp_path / "a.mat")
+    put(file, "a", np.zeros((100, 90)), compression="gzip", chunks=(45, 50))
+    close_mat73(file)
+    monkeypatch.setattr("idn_data.matlab.matlimits.MAX_BYTES", 90_000)
+    assert read_mat(tmp_path / "a.mat", ["a"])["a"].size == 9000
+    monkeypatch.setattr("idn_data.matlab.matlimits.MAX_BYTES", 71_000)
+    with pytest.raises(MatFileError, match="holds more than 0 MiB of values"):
+        read_mat(tmp_path / "a.mat", ["a"])
+
+
 def test_chunks_that_were_never_written_are_zeros(tmp_path: Path) -> None:
     file = open_mat73(tmp_path / "a.mat")
     claim(file, shape=(30, 20), chunks=(8, 8), compression="gzip")

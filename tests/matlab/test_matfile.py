@@ -148,6 +148,20 @@ def test_what_is_no_readable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_mat(tmp_path / "a.mat", ["a"])
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_values_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    """A matrix counts once, not for its bytes and its values."""
+    monkeypatch.setattr("idn_data.matlab.matlimits.MAX_BYTES", 80_000)
+    whole = matrix(6, (1, 9000), element(9, bytes(72000)))
+    (tmp_path / "a.mat").write_bytes(HEAD + (pack(whole) if packed else whole))
+    assert read_mat(tmp_path / "a.mat", ["a"])["a"].shape == (1, 9000)
+    whole = matrix(6, (1, 9000), element(2, bytes(9000)))  # stored as bytes, read as doubles
+    (tmp_path / "a.mat").write_bytes(HEAD + whole)
+    monkeypatch.setattr("idn_data.matlab.matlimits.MAX_BYTES", 71_000)
+    with pytest.raises(MatFileError, match="holds more than 0 MiB of values"):
+        read_mat(tmp_path / "a.mat", ["a"])
+
+
 def test_what_unpacks_to_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("idn_data.matlab.matlimits.MAX_BYTES", 10_000)
     path = tmp_path / "a.mat"

@@ -325,6 +325,9 @@ def test_int16_is_measured_from_its_lowest_value() -> None:
     shifted = [(v.astype(np.int32) - 32768).astype(np.int16) for v in (a, b)]
     assert psnr(*shifted) == psnr(a, b)
     assert ssim(*shifted) == ssim(a, b)
+    one, other = shifted
+    mixed = ssim(one, other.astype(float), 65535)
+    assert mixed == pytest.approx(ssim(one, other)) and ssim(one.astype(float), other, 65535) == pytest.approx(mixed)
 
 
 @pytest.mark.parametrize(

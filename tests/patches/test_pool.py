@@ -171,23 +171,6 @@ def test_what_makes_no_pool_is_refused(photos: Path, tmp_path: Path) -> None:
         Pool(RECIPE, pool.sources, 1, pool.pixels, pool.starts[:1], np.array([19]), np.array([40]))
 
 
-def test_free_memory_heeds_a_containers_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = memory.find_free_memory()
-    assert free is None or free > 1 << 20
-    monkeypatch.setattr(memory, "_GROUP", tmp_path)
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("3000\n")
-    (tmp_path / "memory.stat").write_text("anon 7\ninactive_file 500\n")
-    assert memory.find_free_memory() == 2500
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.find_free_memory() != 2500
-    (tmp_path / "memory").mkdir()  # version 1
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("900\n")
-    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("950\n")
-    (tmp_path / "memory" / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 90\n")
-    assert memory.find_free_memory() == 40
-
-
 def test_progress_counts_the_pictures(photos: Path) -> None:
     said: list[tuple[str, int, int]] = []
     read_pool([photos], RECIPE, progress=lambda *what: said.append(what))

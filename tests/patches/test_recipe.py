@@ -71,10 +71,10 @@ def test_wrong_stage() -> None:
         Recipe(2, "training")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("side", [0, -1, 1025])
-def test_wrong_patch_side(side: int) -> None:
-    with pytest.raises(ValueError, match=rf"LR patch side must lie in 1…1024; got {side}"):
-        Recipe(2, "pretrain", side)
+@pytest.mark.parametrize("side", [0, -1, 1025, 5.5])
+def test_wrong_patch_side(side: float) -> None:
+    with pytest.raises(ValueError, match=rf"LR patch side must be a whole number in 1…1024; got {side}"):
+        Recipe(2, "pretrain", side)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_an_offset_is_cut_off_the_images() -> None:
     assert Recipe(4, "finetune", 19).offset == (0, 0)
 
 
-@pytest.mark.parametrize("offset", [(76, 0), (0, -1), (1,)])
+@pytest.mark.parametrize("offset", [(76, 0), (0, -1), (1,), (1.5, 0)])
 def test_wrong_offset(offset: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"the offset must be two numbers in 0…75, below a GT patch; got \["):
+    with pytest.raises(ValueError, match=r"the offset must be two whole numbers in 0…75, below a GT patch; got \["):
         Recipe(4, "finetune", 19, offset)  # type: ignore[arg-type]
 
 

@@ -38,6 +38,11 @@ def test_the_one_file_there_is(photos: Path, tmp_path: Path) -> None:
     assert find_patch_files([], 4, None, tmp_path) == (first, 4, "pretrain")
 
 
+def test_scales_without_patch_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no patch file is of scale 5; train from pictures: --images DIR"):
+        find_patch_files([], 5, None, tmp_path)
+
+
 def test_shards_must_be_whole(photos: Path, tmp_path: Path) -> None:
     shards = make_file(photos, tmp_path / "train_data" / "idn_train_x4.h5", shards=3)
     assert find_patch_files([], 4, None, tmp_path) == (shards, 4, "pretrain")

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -365,13 +365,33 @@ def test_attributes_say_how_the_file_was_made(photos: Path, tmp_path: Path) -> N
     }
 
 
+def test_the_estimate_of_memory_knows_threads_and_the_order(photos: Path, tmp_path: Path) -> None:
+    made = plan_train(photos, tmp_path / "set.h5", SMALL)
+    largest = max(s.height * s.width for s in made.sources)
+    more = made.estimate(3).memory - made.estimate(1).memory
+    assert more == 2 * 37 * largest and made.estimate(1).memory > (300 << 20) + 24 * made.files[0].found
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"seed": -1}, r"seed must lie in 0…2\^63-1; got -1"), ({"seed": 1 << 63}, "seed must lie in"),
+     ({"storage": "uint16"}, "storage must be one of float32, uint8; got 'uint16'")],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_the_plan(photos: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        plan_train(photos, tmp_path / "set.h5", SMALL, **given)
+
+
 def test_shards(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "set.h5"
     made = make(photos, out, shards=3, seed=4)
     estimate = made.estimate()
     paths = [tmp_path / f"set.{k}-of-3.h5" for k in (1, 2, 3)]
     assert sorted(p for p in tmp_path.iterdir() if p.is_file()) == paths
-    assert estimate.files == tuple(map(str, paths))
+    assert estimate.files == tuple(map(str, paths)) and estimate.bytes_left == 0
+    paths[1].rename(tmp_path / "kept")
+    assert 0 < made.estimate().bytes_left < estimate.bytes / 2  # of the one that is missing
+    (tmp_path / "kept").rename(paths[1])
     seen: list[str] = []
     for k, path in enumerate(paths):
         with PatchFile(path) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,11 @@ def test_what_basicsr_writes_pairs_by_the_name_of_the_experiment(tmp_path: Path)
     pairing = pair_pictures(method, sr, gt, 4)
     assert (method, pairing.rule) == (name, RULES[2])
     assert [(p.sr.name, p.gt.name) for p in pairing.pairs] == [(f"{g.stem}_{name}.png", g.name) for g in gt]
+
+
+def test_letters_and_accents_may_lie_apart(tmp_path: Path) -> None:
+    """As macOS writes them."""
+    names = [unicodedata.normalize(form, "bébé") for form in ("NFD", "NFC")]
+    sr, gt = [Path(f"sr/{names[0]}_x4.png"), Path("sr/a_x4.png")], [Path(f"gt/{names[1]}.png"), Path("gt/a.png")]
+    pairing = pair_pictures("m", sr, gt, 4)
+    assert len(pairing.pairs) == 2

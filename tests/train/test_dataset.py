@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -79,6 +80,17 @@ def test_what_is_refused(shards: list[Path], photos: Path, tmp_path: Path) -> No
     other = make_train(plan_train(photos, tmp_path / "b.h5", Recipe(4, "pretrain", 9)))
     with pytest.raises(PatchFileError, match="differ in scale or patch size; use files of one recipe"):
         PatchDataset([*shards, *other])
+
+
+def test_damaged_rows_are_no_patches(shards: list[Path]) -> None:
+    with h5py.File(shards[0], "r+") as file:
+        file["gt"][5, 0, 3, 3] = np.nan
+        file["lr"][7, 0, 0, 0] = 77
+    dataset = PatchDataset(shards)
+    assert dataset[6][0].isfinite().all()
+    for row, name in ((5, "gt"), (7, "lr")):
+        with pytest.raises(PatchFileError, match=rf"damaged in /{name} row\(s\) {row}"):
+            dataset[row]
 
 
 def test_files_of_two_borders_are_not_mixed(shards: list[Path], photos: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from idn_train.device import (
+    choose_compiled,
     choose_device,
     choose_precision,
     choose_threads,
@@ -57,6 +59,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Gpus:
     gpus = Gpus()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr("idn_train.device._computes", lambda device: True)
     monkeypatch.setattr(torch.cuda, "device", gpus.make_current)
     for name in ("CUDAGraph", "Stream", "current_stream", "stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, lambda *_, name=name, **__: gpus.note(name))
@@ -71,6 +74,37 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: s
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert choose_device(name) == torch.device("cuda:3")
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_that_this_torch_cannot_use_is_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def refuse(*given: object, **options: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nmore of it")
+
+    monkeypatch.setattr(torch, "ones", refuse)
+    assert choose_device("auto") == torch.device("cpu")
+    assert "cuda:0 cannot be used by this torch (CUDA error: no kernel image is available" in caplog.text
+
+
+def test_a_compiler_that_does_not_work(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(function: object) -> None:
+        raise RuntimeError("\n  Cannot find a working triton installation.\nMore information")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda:0")
+    monkeypatch.setattr(torch, "ones", lambda *given, device: torch.zeros(2))
+    fault = r"torch\.compile does not work here \(RuntimeError: Cannot find a working triton installation\.\); "
+    with pytest.raises(ValueError, match=fault + "leave out --compile$"):
+        choose_compiled(cpu, True)
+    assert not choose_compiled(gpu, None) and re.search(fault + "going on without it", caplog.text)
+    assert not choose_compiled(cpu, None) and not choose_compiled(gpu, False)
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    assert choose_compiled(gpu, None) and choose_compiled(cpu, True)
 
 
 @pytest.mark.usefixtures("gpus")
