@@ -71,7 +71,7 @@ class PatchDataset(Dataset[Pair]):
             if number not in self._files:
                 self._files[number] = PatchFile(self.paths[number])
             row = index - (self._ends[number - 1] if number else 0)
-            lr, gt = self._files[number].read(row, row + 1)
+            lr, gt = self._files[number].read_sound(row, row + 1)
             pairs[index] = torch.from_numpy(np.ascontiguousarray(lr[0])), torch.from_numpy(np.ascontiguousarray(gt[0]))
         return [pairs[range(len(self))[i]] for i in indices]
 

@@ -72,7 +72,7 @@ def choose_compiled(device: torch.device, asked: bool | None) -> bool:
     if fault and asked:
         raise ValueError(f"torch.compile does not work here ({fault}); leave out --compile")
     if fault:
-        _LOG.warning("torch.compile does not work here (%s); going on without it, as with --no-compile", fault)
+        _LOG.warning("torch.compile does not work here (%s); going on without it", fault)
     return wanted and not fault
 
 

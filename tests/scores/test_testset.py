@@ -341,10 +341,12 @@ def test_matlab_file_of_single_precision_is_read(tmp_path: Path) -> None:
 
 
 def test_no_pairs(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no \*_3_gt\.mat in .*; idn make-test writes them"):
+    with pytest.raises(FileNotFoundError, match=r"no \*_3_gt\.mat in .*; idn make-test --scale 3 writes them"):
         list_test_pairs(tmp_path, 3)
     with pytest.raises(FileNotFoundError, match=r"no \*_3_gt\.mat in"):
         list_test_pairs(tmp_path / "nowhere", 3)
+    with pytest.raises(FileNotFoundError, match=r"no \*_5_gt\.mat in .*; name a folder of images"):
+        list_test_pairs(tmp_path, 5)
 
 
 # --- broken .mat files ---
