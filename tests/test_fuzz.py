@@ -49,7 +49,7 @@ LR, GT = np.zeros((64, 1, 5, 5), np.float32), np.zeros((64, 1, 15, 15), np.float
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks of memory are Linux's; run it there")
 def test_a_few_inputs_for_every_reader(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, HARNESS, "--inputs", "8", "--seconds", "120", "--keep", tmp_path],
+        [sys.executable, HARNESS, "--inputs", "4", "--seconds", "120", "--keep", tmp_path],
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
