@@ -433,6 +433,7 @@ def open_teacher(weights: tuple[Path, ...], scale: int, boundary: Any) -> Any:
 )  # fmt: skip
 @skip_bad_option
 @workers_option
+@data_root_option
 @json_option
 @force_option
 @quiet_option
@@ -440,10 +441,11 @@ def make_lr_command(
     hr: tuple[Path, ...], scales: tuple[float, ...], out: Path, layout: str, suffix: str, degradation: str,
     method: str | None, no_antialias: bool, boundary: str | None, through: str | None, channel: str | None,
     sigma: float | None, kernel: int | None, drop_alpha: bool, dry_run: bool, dask: str | None, skip_bad: bool,
-    workers: int | None, json_file: str | None, force: bool, quiet: bool,
+    workers: int | None, data_root: Path | None, json_file: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Make the LR pictures of HR pictures and folders, in every value as MATLAB makes them.
 
+    HR may also be the name of a known set, such as Set5, where no folder of this name is here.
     HR is cut at the bottom and the right to a multiple of a whole scale; with another scale it is not cut, and LR has
     ceil(n / scale) pixels. Pictures that stand already are kept if they are what would be made, so that the same
     command goes on where it was stopped. Transparency is refused unless --drop-alpha is given. 16 bits stay 16 bits.
@@ -479,8 +481,8 @@ def make_lr_command(
         check_cluster(dask)  # before all the pictures are looked at
     with ProgressBar(quiet) as progress:
         plan = plan_lr(
-            hr, out, reductions, layout=layout, format=suffix, drop_alpha=drop_alpha, skip_bad=skip_bad,
-            workers=workers, progress=progress,
+            find_known(hr, data_root), out, reductions, layout=layout, format=suffix, drop_alpha=drop_alpha,
+            skip_bad=skip_bad, workers=workers, progress=progress,
         )  # fmt: skip
         if dry_run:
             progress.close()
@@ -501,6 +503,15 @@ def make_lr_command(
                                    "skipped": made.skipped, "bytes": size})  # fmt: skip
 
 
+def find_known(paths: Sequence[Path], data_root: Path | None) -> list[Path]:
+    """Paths as given; the folder of a known set where it is named and no such path is there."""
+    from idn_data.images.sets import TEST_SETS, TRAIN_SET, find_data_root, find_set
+
+    known = (TRAIN_SET, *TEST_SETS)
+    root = find_data_root(data_root)
+    return [find_set(str(p), root) if str(p) in known and not p.exists() else p for p in paths]
+
+
 @main.command("identify", short_help="Find out what made LR pictures.")
 @click.argument("lr", type=NamedPath())
 @click.argument("hr", type=NamedPath())
@@ -513,11 +524,13 @@ def make_lr_command(
     help="Pairs to compare, of all folders hold.",
 )
 @click.option("--table", type=click.IntRange(min=0), default=5, show_default=True, help="Candidates to list.")
+@data_root_option
 @json_option
 @quiet_option
 def identify_command(
-    lr: Path, hr: Path, scale: float | None, pictures: int, table: int, json_file: str | None, quiet: bool
-) -> None:
+    lr: Path, hr: Path, scale: float | None, pictures: int, table: int, data_root: Path | None, json_file: str | None,
+    quiet: bool,
+) -> None:  # fmt: skip
     """Say what made the LR pictures of a folder, and by which command they are made again.
 
     LR and HR are two pictures or two folders, whose pictures are paired by name. Tried are MATLAB's imresize (both
@@ -527,7 +540,7 @@ def identify_command(
 
     \b
     Examples:
-      idn identify Set5/LR_x4 Set5/HR
+      idn identify lr Set5
       idn identify baby_LRBI_x4.png baby.png --json verdict.json
     """
     from idn_data.scores.tables import format_candidates
@@ -535,7 +548,7 @@ def identify_command(
 
     load_kernels_aloud(quiet)
     with ProgressBar(quiet) as progress:
-        found = identify(lr, hr, scale=scale, pictures=pictures, progress=progress)
+        found = identify(lr, find_known([hr], data_root)[0], scale=scale, pictures=pictures, progress=progress)
     command = found.verdict.command
     lines = [found.verdict.text, *([f"made again by: {command}"] if command else [])]
     lines += [format_candidates(found.candidates[:table])] if table else []

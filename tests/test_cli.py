@@ -756,3 +756,18 @@ def test_evaluate_names_images_that_are_too_small(photos: Path) -> None:
     result = run("evaluate", "bicubic", "--set", photos, "--scale", "4")
     check_failure(result, 1, "photos x4: too small for the protocol uint8: thin (40x16)")
     assert run("evaluate", "bicubic", "--set", photos, "--scale", "4", "--protocol", "float").exit_code == 0
+
+
+def test_lr_of_a_known_set(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name; a folder of that name in the working folder comes first."""
+    (tmp_path / "test_data").mkdir()
+    shutil.copytree(photos, tmp_path / "test_data" / "Set5")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    common = ["--data-root", tmp_path, "--quiet"]
+    assert "5 files made" in run("make-lr", "Set5", "--scale", "4", "--out", "lr", *common).output
+    assert "made again by: idn make-lr" in run("identify", "lr", "Set5", *common).output
+    check_failure(run("make-lr", "Set14", "--scale", "4", "--out", "lr", *common), 1, "Set14 is not in")
+    shutil.copytree(photos, tmp_path / "here" / "Set5")
+    (tmp_path / "here" / "Set5" / "water.png").unlink()
+    assert "4 files made" in run("make-lr", "Set5", "--scale", "4", "--out", "other", *common).output
