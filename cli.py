@@ -959,7 +959,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     type=click.Choice(("tensorflow", "express", "paper")),
     default="tensorflow",
     show_default=True,
-    help="Hyper-parameters: IDN-TensorFlow's; those for good weights soon; the same for long, on trial.",
+    help="Hyper-parameters: IDN-TensorFlow's; those for good weights soon; the same for long, as the bundled weights.",
 )
 @click.option(
     "--data",
@@ -987,7 +987,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Passes over the patches.  [default: pretrain 100, finetune 600]"
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.  [paper 13000]")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps in all, instead of epochs.  [paper 16000]")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True),
     help="Stop after so long; a cosine without --epochs and --steps has this length.",
@@ -1000,7 +1000,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
 )
 @click.option(
     "--last-loss", type=click.Choice(("l1", "l2", "l1+ssim", "log-l1", "log-l2", "log-l1+ssim")),
-    help="Of a cosine's last steps: 1,000 or a 13th, a quarter at most.  [default: --loss; paper log-l2]",
+    help="Of the last quarter of a cosine's steps.  [default: --loss; paper log-l2]",
 )  # fmt: skip
 @click.option(
     "--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="[default: 1e-4; express 1e-3, 5e-4]"

@@ -15,8 +15,6 @@ Precision = Literal["float32", "bf16"]
 Preset = Literal["tensorflow", "express", "paper"]
 
 PAPER_PATCH = 24  # side of an LR patch under "paper": a wide one shows the network what it sees within a picture
-# Steps with the last loss: so many, a larger part of all in long runs, a quarter at most in short ones; their warm-up
-LAST_STEPS, LAST_PART, LAST_WARMUP = 1000, 1 / 13, 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Config:
     scale: int  # 2, 3 or 4; 2…8 of a network of one's own
     stage: Stage = "pretrain"
     loss: Loss = "l2"  # see `idn_train.loss.compute_loss`
-    last_loss: Loss | Literal[""] = ""  # of a cosine's last steps, see `begin_last`; "": the same as before
+    last_loss: Loss | Literal[""] = ""  # of the last quarter of a cosine's steps; "": the same as before
     epochs: int = 100  # passes over the patches; 0: as many as fit in the minutes
     steps: int = 0  # in all, instead of epochs; 0: by epochs
     batch: int = 64  # patches a step
@@ -117,7 +115,7 @@ def make_config(
     if preset == "paper":
         changed = given.get("loss") or given.get("schedule") == "steps"  # then one loss for all steps
         config = replace(
-            config, batch=256, steps=13_000, warmup=500, clip=1.0, average=0.999, floor=0.2,
+            config, batch=256, steps=16_000, warmup=500, clip=1.0, average=0.999, floor=0.2,
             last_loss="" if changed else "log-l2", weight_decay=0.0 if given.get("muon_rate") == 0 else 0.1,
         )  # fmt: skip
     known = {name: value for name, value in given.items() if value is not None}
@@ -136,35 +134,21 @@ def make_config(
     return replace(config, epochs=0, steps=0) if minutes and config.schedule == "cosine" and not length else config
 
 
-def begin_last(config: Config, steps: int) -> int:
-    """The step (from 0) of `steps` at which the last loss begins; `steps` where there is none."""
-    last = min(max(LAST_STEPS, round(steps * LAST_PART)), steps // 4)
-    return steps - last if config.last_loss else steps
-
-
 def schedule_at(config: Config, step: int, steps: int, steps_per_epoch: int) -> float:
-    """The part of the full rates, 0…1, at a step (from 0) of `steps`.
-
-    A cosine with a last loss is left at three quarters of its length. The last steps take the rates from there to zero,
-    after a short warm-up of their own.
-    """
-    warmup, last = min(config.warmup, steps // 10), begin_last(config, steps)
+    """The part of the full rates, 0…1, at a step (from 0) of `steps`."""
+    warmup = min(config.warmup, steps // 10)
     if step < warmup:
         return (step + 1) / warmup
-    if config.schedule == "steps":
-        drops = step // (steps_per_epoch * config.decay_epochs) if config.decay_epochs else 0
-        return float(0.1**drops)
-    length = last * 4 / 3 if config.last_loss else steps
-    rate = follow_cosine((min(step, last) - warmup) / max(1, length - warmup), config.floor)
-    if step < last or not config.last_loss:
-        return rate
-    done, warmup = step - last, max(1, min(LAST_WARMUP, (steps - last) // 10))
-    return rate * min(1.0, (done + 1) / warmup) * follow_cosine(done / max(1, steps - last))
+    if config.schedule == "cosine":
+        done = (step - warmup) / max(1, steps - warmup)
+        return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    drops = step // (steps_per_epoch * config.decay_epochs) if config.decay_epochs else 0
+    return float(0.1**drops)
 
 
-def follow_cosine(done: float, floor: float = 0.0) -> float:
-    """Half a cosine from 1 to the floor, at a part of its length."""
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+def loss_at(config: Config, step: int, steps: int) -> Loss:
+    """The loss of a step (from 0) of `steps`."""
+    return config.last_loss if config.last_loss and step >= steps - steps // 4 else config.loss
 
 
 def name_loss(config: Config) -> str:

@@ -44,18 +44,16 @@ class Learner:
         """The network that is validated and saved."""
         return cast("Network", self.averaged.module) if self.averaged else self.network  # a copy of the network
 
-    def set_rate(self, rate: float, average: float, step: int, last: int | None = None) -> None:
+    def set_rate(self, rate: float, average: float, step: int) -> None:
         """Before a step (from 0): the part of the full rates, 0…1, and the decay of the mean of weights.
 
-        The mean is over a ninth of the steps so far, until `average` is longer. From step `last` on, where the last
-        loss begins, it counts the steps since. What a network of one's own draws in a step, such as its dropout,
-        follows from seed, step and process: PyTorch's generators are set anew.
+        The mean is over a ninth of the steps so far, until `average` is longer. What a network of one's own draws in a
+        step, such as its dropout, follows from seed, step and process: PyTorch's generators are set anew.
         """
         if isinstance(self.network, OwnNetwork):
             torch.manual_seed((self.seed * 1_000_003 + step) * 1024 + self.rank)
         set_rates(self.optimizers, rate)
-        since = step if last is None or step < last else step - last
-        self.share.fill_(1 - min(average, (1 + since) / (10 + since)) if since else 1.0)
+        self.share.fill_(1 - min(average, (1 + step) / (10 + step)) if step else 1.0)
 
 
 def make_learner(config: Config, device: torch.device, init: Path | None = None, captured: bool = False) -> Learner:
@@ -171,21 +169,6 @@ def make_step(
         return lost
 
     return CapturedStep(advance) if is_captured(device, world, compiled, config.network) else advance
-
-
-def start_anew(learner: Learner, config: Config, world: int, compiled: bool) -> Advance:
-    """Set the weights to their mean and empty the optimizers, as where a new run begins from the mean.
-
-    Returns
-    -------
-    callable(lr, gt) -> loss
-        The steps from here on, by the last loss; as of `make_step`.
-    """
-    with torch.no_grad():
-        torch._foreach_copy_(list(learner.network.parameters()), list(learner.kept.parameters()))
-    for optimizer in learner.optimizers:
-        optimizer.state.clear()
-    return make_step(learner, config, config.last_loss or config.loss, world=world, compiled=compiled)
 
 
 def compute_sr(model: Any, network: Network, lr: Tensor, precision: Precision) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from idn_train.checkpoint import save_weights
-from idn_train.config import Config, Loss, begin_last
+from idn_train.config import Config
 from idn_train.device import agree
 from idn_train.metrics import read_metrics, write_rows
 from idn_train.optimizer import Muon
@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)  # without a handler, warnings go to standard
 _NUMBER = (int, float)
 FACTS = {
     "step": (int,), "steps": (int,), "seconds": _NUMBER, "best": (*_NUMBER, type(None)), "open_end": (bool,),
-    "validated_on": (str,), "loss": (str,),
+    "validated_on": (str,),
 }  # fmt: skip
 RESULTS = ("last.safetensors", "best.safetensors", "final.safetensors", "metrics.csv", "psnr.png")
 
@@ -68,7 +68,7 @@ class RunState:
         folder.mkdir(parents=True, exist_ok=True)
         if init and any((folder / name).is_file() and init.samefile(folder / name) for name in RESULTS):
             raise TrainingError(f"{init} would be replaced by this very run; name another folder with --out")
-        self.folder, self.kept, self.rank, self._config = folder, learner.kept, learner.rank, config
+        self.folder, self.kept, self.rank = folder, learner.kept, learner.rank
         self.network, self.averaged = learner.network, learner.averaged
         self.moving = [
             (optimizer, parameter)
@@ -94,7 +94,6 @@ class RunState:
         self.step, self.seconds, self.open_end = 0, 0.0, True
         self.best: float | None = None
         self.validated_on = ""
-        self.loss: Loss = config.loss  # of the step before
         if not (config.steps or config.epochs or minutes):
             raise TrainingError(
                 "epochs=0 are as many as the minutes allow, and they are 0; give minutes, epochs or steps"
@@ -146,7 +145,7 @@ class RunState:
                         f"{self.folder} holds a run with {name}={other}, not {value!r}; "
                         "name another folder with --out, or start it anew with --restart"
                     )
-            older, said = "loss" not in said, {"validated_on": "", "loss": self._config.loss, **said}
+            said = {"validated_on": "", **said}  # older states lack it
             self._check(arrays, said)
             self.network.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("w.")})
             if self.averaged is not None:
@@ -159,9 +158,6 @@ class RunState:
                 }
             self.step, self.seconds = said["step"], said["seconds"]
             self.best, self.open_end, self.validated_on = said["best"], said["open_end"], said["validated_on"]
-            self.loss = said["loss"]
-            if older and self._config.last_loss and self.step > begin_last(self._config, said["steps"]):
-                self.loss = self._config.last_loss
             if "steps" in self.identity:
                 self.steps = said["steps"]
             self.rows = [row for row in read_metrics(self.folder / "metrics.csv") if int(row["step"]) <= self.step]
@@ -191,19 +187,16 @@ class RunState:
         if bad := [n for n, array in arrays.items() if n.endswith((".exp_avg_sq", ".step")) and (array < 0).any()]:
             raise ValueError(f"tensor {bad[0]} holds values below 0")
         check_facts(said, FACTS)
-        if said["loss"] not in (self._config.loss, self._config.last_loss):
-            raise ValueError(f"loss is {said['loss']!r:.40}")
 
-    def save(self, seconds: float, loss: Loss) -> None:
-        """Write the state, whole or not at all; `loss` is that of the last step."""
+    def save(self, seconds: float) -> None:
+        """Write the state, whole or not at all."""
         tensors: dict[str, Tensor] = {f"w.{name}": t for name, t in self.network.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"m.{name}": t for name, t in self.averaged.state_dict().items()}
         for number, (optimizer, parameter) in enumerate(self.moving):
             tensors |= {f"a.{number}.{name}": t for name, t in _list_moments(optimizer, parameter).items()}
         said = {"identity": self.identity, "step": self.step, "steps": self.steps, "seconds": seconds,
-                "best": self.best, "open_end": self.open_end, "validated_on": self.validated_on,
-                "loss": loss}  # fmt: skip
+                "best": self.best, "open_end": self.open_end, "validated_on": self.validated_on}  # fmt: skip
         arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in tensors.items()}
         write_tensors(self.folder / "last.safetensors", arrays, said, force=True)
 

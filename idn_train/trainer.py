@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from idn_train.clock import Cadence, Clock
-from idn_train.config import begin_last, schedule_at
+from idn_train.config import loss_at, schedule_at
 from idn_train.device import agree
-from idn_train.learner import is_captured, make_learner, make_step, start_anew, try_step
+from idn_train.learner import is_captured, make_learner, make_step, try_step
 from idn_train.runstate import ENDLESS, RunState, TrainingError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def train(
     check_fit(config, patches, world, learner.network)
     run = RunState(folder, config, patches, init, minutes, learner)
     run.begin(device, restart, hooks.validated_on)
-    losses = Losses(run.loss)
+    losses = Losses(loss_at(config, run.step, run.steps))
     step = make_step(learner, config, losses.kind, world=world, compiled=compiled)
     clock, cadence = Clock(run, config, minutes, device), cadence.settle(per_epoch)
     own = slice(rank * config.batch // world, (rank + 1) * config.batch // world)  # this process's part of a batch
@@ -117,9 +117,9 @@ def train(
         epoch, start = divmod(run.step, per_epoch)
         for lr, gt in patches.batches(config.batch, config.seed, epoch, start, own):  # (n, C, p, p), (n, C, s·p, s·p)
             rate = schedule_at(config, run.step, run.steps, per_epoch)  # 0…1
-            learner.set_rate(rate, config.average, run.step, last := begin_last(config, run.steps))
-            if run.step == last or (run.step > last and losses.kind != config.last_loss):  # later: it was cut short
-                losses, step = Losses(config.last_loss or config.loss), start_anew(learner, config, world, compiled)
+            learner.set_rate(rate, config.average, run.step)
+            if losses.kind != (kind := loss_at(config, run.step, run.steps)):  # the last loss begins
+                losses, step = Losses(kind), make_step(learner, config, kind, world=world, compiled=compiled)
             loss = losses.add(step(lr, gt), len(lr))  # a scalar, of this process's n = batch / world patches
             run.step += 1
 
@@ -140,7 +140,7 @@ def train(
                 if hooks.record:
                     hooks.record(run.rows, learner.kept)
             if due.save and rank == 0:
-                run.save(clock.count_spent(), losses.kind)
+                run.save(clock.count_spent())
             clock.resume(due)
             if stopped or run.step >= run.steps:
                 break

@@ -114,6 +114,8 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Image.fromarray(coarse).save(folder / "results" / method / f"{path.stem}_{method}_x4.png")
     Image.fromarray(draw_photo(60, 50, 90)).save(folder / "photo.jpg")
     Image.fromarray(draw_photo(180, 200, 91)).save(folder / "photo.png")
+    (folder / "DIV2K_train_HR").mkdir()
+    Image.fromarray(draw_photo(180, 200, 93)).save(folder / "DIV2K_train_HR" / "0001.png")
     (folder / "photos").mkdir()
     Image.fromarray(draw_photo(30, 40, 92)).save(folder / "photos" / "holiday.jpg")
     (folder / "IDN_x4.caffemodel").write_bytes(encode_net(draw_blobs(), stride=4))

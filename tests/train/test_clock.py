@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from idn_train.clock import Cadence, Clock, Due
-from idn_train.config import Config, begin_last
+from idn_train.config import Config, loss_at
 from idn_train.runstate import ENDLESS
 
 COSINE = Config(4, schedule="cosine")
@@ -144,7 +144,7 @@ def test_a_last_loss_that_has_begun_is_not_taken_back_by_a_resume(time: Time, be
     for ends in (lambda: run.steps - run.steps // 4 - before, lambda: run.steps):
         clock, cadence = make_clock(run, minutes=15), Cadence(validate_steps=1_000)
         while run.step < ends():
-            losses.append(config.last_loss if run.step >= begin_last(config, run.steps) else config.loss)
+            losses.append(loss_at(config, run.step, run.steps))
             run.step, time.now = run.step + 1, time.now + each
             clock.tick()
             clock.measure(cadence)
@@ -152,7 +152,7 @@ def test_a_last_loss_that_has_begun_is_not_taken_back_by_a_resume(time: Time, be
         run.seconds, each = clock.count_spent(), 0.25
     began = losses.index("log-l2")
     assert set(losses[:began]) == {"l2"} and set(losses[began:]) == {"log-l2"}
-    assert began == begin_last(config, run.steps)
+    assert began == run.steps - run.steps // 4
 
 
 def test_no_more_steps_than_were_asked_for(time: Time) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cli import main
 from idn_data.patches.recipe import Stage
-from idn_train.config import Config, Preset, begin_last, make_config, name_loss, schedule_at
+from idn_train.config import Config, Preset, loss_at, make_config, name_loss, schedule_at
 
 PLAIN = Config(4)
 
@@ -115,7 +115,7 @@ def test_what_a_preset_brings_is_no_cause_to_refuse() -> None:
 def test_epochs_go_over_the_steps_of_a_preset() -> None:
     paper = make_config(4, "pretrain", "paper", epochs=50)
     assert (paper.epochs, paper.steps) == (50, 0)
-    assert make_config(4, "pretrain", "paper").steps == 13_000
+    assert make_config(4, "pretrain", "paper").steps == 16_000
 
 
 @pytest.mark.parametrize(
@@ -138,34 +138,10 @@ def test_minutes_alone_are_the_length_of_a_cosine(
     assert make_config(4, "pretrain", preset, **given).epochs == 100
 
 
-@pytest.mark.parametrize(
-    ("steps", "begun"),
-    [(2, 2), (8, 6), (100, 75), (1030, 773), (5000, 4000), (13_000, 12_000), (130_000, 120_000)],
-)
-def test_the_last_steps(steps: int, begun: int) -> None:
-    """1,000; in a long run a 13th of all, in a short one a quarter."""
+def test_the_last_quarter_may_have_a_loss_of_its_own() -> None:
     paper = make_config(4, "pretrain", "paper")
-    assert begin_last(paper, steps) == begun
-    assert begin_last(replace(paper, last_loss=""), steps) == steps
-
-
-def test_the_rates_before_and_in_the_last_steps() -> None:
-    """Until then three quarters of a cosine that would go down to the floor; then down to zero."""
-    paper, steps, begun = make_config(4, "pretrain", "paper"), 13_000, 12_000
-    whole = replace(paper, last_loss="")
-    before = [schedule_at(paper, k, steps, 300) for k in range(begun)]
-    assert before == [schedule_at(whole, k, 16_000, 300) for k in range(begun)]
-    top = schedule_at(whole, begun, 16_000, 300)
-    after = [schedule_at(paper, k, steps, 300) for k in range(begun, steps)]
-    assert after[0] == pytest.approx(top / 20) and after[20:] == sorted(after[20:], reverse=True)
-    assert after[500] == pytest.approx(top / 2) and after[-1] < 1e-3 * top
-    assert schedule_at(paper, 1, 2, 300) == pytest.approx(0.753, abs=1e-3)  # too short for last ones
-
-
-def test_the_last_steps_may_have_a_loss_of_their_own() -> None:
-    paper = make_config(4, "pretrain", "paper")
-    assert (begin_last(paper, 100), paper.loss, paper.last_loss) == (75, "l1", "log-l2")
+    assert [loss_at(paper, k, 100) for k in (0, 74, 75, 99)] == ["l1", "l1", "log-l2", "log-l2"]
     assert name_loss(paper) == "l1, then log-l2"
     plain = make_config(4, "pretrain", "paper", loss="l2")  # who names a loss means all steps
-    assert begin_last(plain, 100) == 100 and name_loss(plain) == "l2"
+    assert loss_at(plain, 99, 100) == "l2" and name_loss(plain) == "l2"
     assert make_config(4, "pretrain", "paper", schedule="steps").last_loss == ""

@@ -33,6 +33,48 @@ from idn_train.upscale import upscale_photo
 pytestmark = pytest.mark.cuda
 
 
+# These two are the first of all: what later tests leave in the GPU's memory would be lent to them as well.
+
+
+@contextmanager
+def lend_memory(megabytes: int) -> Iterator[None]:
+    """This much of the GPU's memory, and no more, for the time of the block."""
+    gc.collect()  # graphs of earlier tests keep their memory until they go
+    torch.zeros(1, device="cuda")  # what a context takes does not count
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + megabytes * 1e6) / whole)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_a_small_memory_gets_smaller_tiles(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Image.fromarray(draw_photo(360, 380, 1)).save(tmp_path / "a.png")
+    network = IDN.from_pretrained(2).to("cuda")
+    upscale_photo(network, tmp_path / "a.png", tmp_path / "whole.png")
+    with lend_memory(150), caplog.at_level(logging.WARNING):
+        upscale_photo(network, tmp_path / "a.png", tmp_path / "tiled.png")
+    said = [record.message for record in caplog.records]
+    assert said[0] == "cuda:0: not enough memory; going on with tiles of 190 pixels"  # and smaller ones, if need be
+    assert all("going on with tiles of" in line for line in said)
+    steps = np.abs(read_image(tmp_path / "whole.png").astype(int) - read_image(tmp_path / "tiled.png"))
+    assert steps.max() <= 1
+
+
+def test_a_small_memory_ends_a_training_in_one_line(photos: Path, tmp_path: Path) -> None:
+    (path,) = make_train(plan_train(photos, tmp_path / "a.h5", Recipe(2, "pretrain", 10)))
+    command = ["train", "--data", str(path), "--batch", "512", "--steps", "2", "--no-compile"]
+    where = ["--device", "cuda", "--validate-set", str(tmp_path / "none"), "--out", str(tmp_path / "run")]
+    with lend_memory(100):
+        result = CliRunner().invoke(main, [*command, *where])
+    assert result.exit_code == 1
+    said = "idn: cuda:0: not enough memory for steps of batch 512; give a smaller one, --batch 256 say"
+    assert result.stderr.splitlines()[-1] == said
+    assert "Traceback" not in result.output
+
+
 def test_auto_takes_the_gpu_in_its_own_precision() -> None:
     device = choose_device()
     assert device == torch.device("cuda:0")
@@ -98,42 +140,3 @@ def test_gradients_are_the_processors() -> None:
     assert len(gradients[0]) == 62
     for key, own in gradients[0].items():
         assert float((gradients[1][key] - own).norm()) <= 1e-4 * float(own.norm()), key
-
-
-@contextmanager
-def lend_memory(megabytes: int) -> Iterator[None]:
-    """This much of the GPU's memory, and no more, for the time of the block."""
-    gc.collect()  # graphs of earlier tests keep their memory until they go
-    torch.zeros(1, device="cuda")  # what a context takes does not count
-    torch.cuda.empty_cache()
-    whole = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + megabytes * 1e6) / whole)
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-def test_a_small_memory_gets_smaller_tiles(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    Image.fromarray(draw_photo(360, 380, 1)).save(tmp_path / "a.png")
-    network = IDN.from_pretrained(2).to("cuda")
-    upscale_photo(network, tmp_path / "a.png", tmp_path / "whole.png")
-    with lend_memory(150), caplog.at_level(logging.WARNING):
-        upscale_photo(network, tmp_path / "a.png", tmp_path / "tiled.png")
-    said = [record.message for record in caplog.records]
-    assert said[0] == "cuda:0: not enough memory; going on with tiles of 190 pixels"  # and smaller ones, if need be
-    assert all("going on with tiles of" in line for line in said)
-    steps = np.abs(read_image(tmp_path / "whole.png").astype(int) - read_image(tmp_path / "tiled.png"))
-    assert steps.max() <= 1
-
-
-def test_a_small_memory_ends_a_training_in_one_line(photos: Path, tmp_path: Path) -> None:
-    (path,) = make_train(plan_train(photos, tmp_path / "a.h5", Recipe(2, "pretrain", 10)))
-    command = ["train", "--data", str(path), "--batch", "512", "--steps", "2", "--no-compile"]
-    where = ["--device", "cuda", "--validate-set", str(tmp_path / "none"), "--out", str(tmp_path / "run")]
-    with lend_memory(100):
-        result = CliRunner().invoke(main, [*command, *where])
-    assert result.exit_code == 1
-    said = "idn: cuda:0: not enough memory for steps of batch 512; give a smaller one, --batch 256 say"
-    assert result.stderr.splitlines()[-1] == said
-    assert "Traceback" not in result.output

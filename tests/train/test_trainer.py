@@ -23,7 +23,7 @@ from idn_train.batches import Patches, load_patches
 from idn_train.checkpoint import load_weights, save_weights
 from idn_train.clock import Cadence, Clock
 from idn_train.config import Config, Loss
-from idn_train.learner import copy_weights, start_anew
+from idn_train.learner import copy_weights
 from idn_train.network import IDN
 from idn_train.runstate import ENDLESS, TrainingError
 from idn_train.trainer import Hooks, Losses, Status, check_loss, train
@@ -91,33 +91,6 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(patches: Patches, tmp_path:
         assert not (folder / "final.safetensors").exists()
         train(config, patches, folder)
         assert same_weights(tmp_path / "whole", folder)
-
-
-def test_the_last_steps_are_a_new_start_from_the_mean(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their weights begin at the mean, and their optimizers and their mean remember nothing of before."""
-    config = replace(QUICK, steps=8, schedule="cosine", last_loss="log-l2", average=0.9, muon_rate=1e-3, rate=1e-4)
-    monkeypatch.setattr("idn_train.trainer.schedule_at", lambda config, step, *_: float(step < 6))
-    states = []
-    for steps in (6, 1, 1):  # stopped where the last ones begin, and after one and two of them
-        asked: list[int] = []
-
-        def stop(most: int = steps, asked: list[int] = asked) -> bool:
-            asked.append(1)
-            return len(asked) >= most
-
-        train(config, patches, tmp_path, hooks=Hooks(stop=stop))
-        states.append(load_file(tmp_path / "last.safetensors"))
-    names = [k[2:] for k in states[0] if k.startswith("w.")]
-
-    def measure(one: str, first: int, other: str, second: int) -> float:
-        return max(float((states[first][one + k] - states[second][f"{other}{k}"]).abs().max()) for k in names)
-
-    assert measure("w.", 0, "m.module.", 0) > 1e-4
-    assert measure("w.", 1, "m.module.", 0) == measure("w.", 1, "m.module.", 1) == 0
-    steps = [[float(t) for k, t in state.items() if k.endswith(".step")] for state in states]
-    assert [set(each) for each in steps] == [{6.0}, {1.0}, {2.0}]
 
 
 def test_a_last_loss_begins_late_where_a_run_is_cut_short(
@@ -454,21 +427,18 @@ def test_the_best_on_other_pictures_is_no_measure(
 def test_a_run_cut_short_begins_its_last_steps_after_a_resume_too(
     patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    """Where the clock shortens a run at step 20, the last steps should have begun by then; it is stopped around it."""
+    """Where the clock shortens a run at step 20, the last loss should have begun by then; it is stopped around it."""
 
     def shorten(clock: Clock, cadence: Cadence) -> None:
         if clock._run.step == 20:
             clock._run.steps = 24
 
     monkeypatch.setattr(Clock, "measure", shorten)
-    begun: list[int] = []
-    monkeypatch.setattr("idn_train.trainer.start_anew", lambda *given: begun.append(1) or start_anew(*given))
     config = replace(QUICK, steps=40, schedule="cosine", last_loss="log-l2", average=0.9)
     calls = iter(range(1, 100))
     train(config, patches, tmp_path / "whole", minutes=5)
     train(config, patches, tmp_path / "cut", minutes=5, hooks=Hooks(stop=lambda: next(calls) == stop))
     train(config, patches, tmp_path / "cut", minutes=5)
-    assert begun == [1, 1]
     assert same_weights(tmp_path / "whole", tmp_path / "cut")
 
 
