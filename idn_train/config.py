@@ -85,7 +85,7 @@ def make_config(
         convolutions and Adam at 1e-3 on the rest (half of both to fine-tune) after a short warm-up, a cosine to zero,
         a decoupled weight decay of 0.3, a reconstruction that starts close to zero, and the mean of the last weights.
         "paper": the same for long, from pictures: more steps, of more patches, a cosine to a fifth, and the last
-        quarter in dB of each patch. At lower rates it would learn few pictures by heart.
+        quarter in dB of each patch. At lower rates it learns the pictures by heart, where they are few.
     minutes : float
         The limit of the run; 0: none. A cosine then has this length, unless epochs or steps are given.
     **given
