@@ -153,4 +153,4 @@ def loss_at(config: Config, step: int, steps: int) -> Loss:
 
 def name_loss(config: Config) -> str:
     """The loss of a run, for people; both, where there is a last one."""
-    return f"{config.loss}, then {config.last_loss}" if config.last_loss else config.loss
+    return f"{config.loss}, then {config.last_loss}" if config.last_loss not in ("", config.loss) else config.loss

@@ -252,8 +252,8 @@ def _format_curves(trained: Sequence[tuple[int, Run]], scores: Scores, scale: in
     recipes = [run.facts["recipe"] if isinstance(run.facts.get("recipe"), dict) else {} for _, run in trained]
     if len({tuple(str(recipe.get(name) or "") for name in ("loss", "last_loss", "data")) for recipe in recipes}) > 1:
         notes.append("The losses are of different kinds or patches, and do not compare.")
-    if any(recipe.get("last_loss") for recipe in recipes):
-        notes.append("A loss changes its kind where a run's last steps begin.")
+    if any(recipe.get("last_loss") not in (None, "", recipe.get("loss")) for recipe in recipes):
+        notes.append("A loss changes its kind where the last quarter of a run begins.")
     keys = []
     for k, run in trained:
         psnrs = [p.psnr for p in run.points if p.psnr is not None]

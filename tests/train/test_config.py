@@ -142,6 +142,7 @@ def test_the_last_quarter_may_have_a_loss_of_its_own() -> None:
     paper = make_config(4, "pretrain", "paper")
     assert [loss_at(paper, k, 100) for k in (0, 74, 75, 99)] == ["l1", "l1", "log-l2", "log-l2"]
     assert name_loss(paper) == "l1, then log-l2"
+    assert name_loss(replace(paper, last_loss="l1")) == "l1"
     plain = make_config(4, "pretrain", "paper", loss="l2")  # who names a loss means all steps
     assert loss_at(plain, 99, 100) == "l2" and name_loss(plain) == "l2"
     assert make_config(4, "pretrain", "paper", schedule="steps").last_loss == ""

@@ -440,6 +440,8 @@ def test_a_run_cut_short_begins_its_last_steps_after_a_resume_too(
     train(config, patches, tmp_path / "cut", minutes=5, hooks=Hooks(stop=lambda: next(calls) == stop))
     train(config, patches, tmp_path / "cut", minutes=5)
     assert same_weights(tmp_path / "whole", tmp_path / "cut")
+    train(replace(config, last_loss=""), patches, tmp_path / "one", minutes=5)
+    assert not same_weights(tmp_path / "whole", tmp_path / "one")
 
 
 def test_a_clock_that_has_not_moved_on(patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
