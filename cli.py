@@ -959,7 +959,7 @@ def read_interval(_: click.Context, __: click.Parameter, value: str | None) -> t
     type=click.Choice(("tensorflow", "express", "paper")),
     default="tensorflow",
     show_default=True,
-    help="Hyper-parameters: IDN-TensorFlow's; for good weights soon; the same, longer, as for the bundled weights.",
+    help="Hyper-parameters: those of IDN-TensorFlow; good weights soon; the best in hours (the bundled weights).",
 )
 @click.option(
     "--data",

@@ -424,7 +424,7 @@ def test_the_best_on_other_pictures_is_no_measure(
 
 
 @pytest.mark.parametrize("stop", [19, 20, 21])
-def test_a_run_cut_short_begins_its_last_steps_after_a_resume_too(
+def test_a_run_cut_short_begins_its_last_loss_after_a_resume_too(
     patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     """Where the clock shortens a run at step 20, the last loss should have begun by then; it is stopped around it."""
